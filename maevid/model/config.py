@@ -36,7 +36,7 @@ class ModelConfig:
     hyper: int = 192
     hyper_latents: int = 64
     lambda_min: float = 2.0**-11
-    lambda_max: float = 1.0
+    lambda_max: float = 0.5
     plane_weights: tuple[float, float, float] = (4 / 6, 1 / 6, 1 / 6)
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ from maevid.training.validation import validate
 
 log = logging.getLogger("maevid.train")
 
-WARM_UP_STEPS = 200
+WARM_UP_STEPS = 100
 GRADIENT_LIMIT = 1.0
 KLT_CROPS = 256
 
