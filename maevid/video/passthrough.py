@@ -15,7 +15,7 @@ from av.stream import Disposition, Stream
 from maevid.video.rates import rescale, time_base
 
 # Open every output with these ``container_options``. FFmpeg's default would move all streams up when one of
-# them starts below zero, as audio with encoder delay does: video would come out 69 ms late with one test clip.
+# them starts below zero, as audio with encoder delay does: video would come out 69 ms late with one clip.
 KEEP_TIMES = {"avoid_negative_ts": "disabled"}
 
 _COPIED = ("audio", "subtitle")
