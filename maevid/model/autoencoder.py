@@ -96,6 +96,13 @@ class ModulatedAutoencoder(nn.Module):
         decoded = self.synthesis(rounded + mean, position, inverse_gain) + 0.5
         return TrainingOutput(bits_y, bits_z, decoded, source)
 
+    def thaw(self) -> ModulatedAutoencoder:
+        """Make a network loaded from a model file trainable again; returns itself."""
+        for module in self.modules():
+            if hasattr(module, "frozen"):
+                module.frozen = False
+        return self.train()
+
     def planes(self, blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Decoded blocks as planes (B, 1, H, W), (B, 1, H/2, W/2) twice."""
         return blocks_to_planes(blocks)

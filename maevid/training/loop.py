@@ -15,6 +15,7 @@ import torch
 
 from maevid.model import klt
 from maevid.model.autoencoder import ModulatedAutoencoder
+from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import ModelConfig
 from maevid.model.transforms import planes_to_blocks
 from maevid.training.loss import draw_lambdas, mean_log, objective
@@ -53,14 +54,21 @@ class TrainingOptions:
 class Trainer:
     """One run in one folder: builds or restores everything, then steps until time or decay is over."""
 
-    def __init__(self, config: ModelConfig, pictures: Pictures, folder: Path, options: TrainingOptions) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        pictures: Pictures,
+        folder: Path,
+        options: TrainingOptions,
+        start: Checkpoint | None = None,
+    ) -> None:
         self.pictures, self.folder, self.options = pictures, folder, options
         torch.manual_seed(options.seed)
         self.random = np.random.default_rng(options.seed)
-        self.model = ModulatedAutoencoder(config)
+        self.model = start.model().thaw() if start else ModulatedAutoencoder(config)
         self.progress = Progress()
         resumed = (folder / STATE_FILE).exists()
-        if not resumed:
+        if not resumed and start is None:
             klt.initialise(self.model, planes_to_blocks(*pictures.batch(KLT_CROPS, 64, self.random)))
         self.average = Average(self.model)
         self.optimizers = build_optimizers(self.model, options.rate)

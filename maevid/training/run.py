@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,17 @@ def save_run(
     with partial.open("rb") as written:
         os.fsync(written.fileno())
     os.replace(partial, folder / STATE_FILE)
+
+
+def branch_run(folder: Path, branch: Path) -> None:
+    """Copy a run's state to start a branch from it; a branch that has begun already is left as it is."""
+    if (branch / STATE_FILE).exists():
+        return
+    _metadata(folder)
+    branch.mkdir(parents=True, exist_ok=True)
+    partial = branch / (STATE_FILE + ".part")
+    shutil.copyfile(folder / STATE_FILE, partial)
+    os.replace(partial, branch / STATE_FILE)
 
 
 def read_config(folder: Path) -> ModelConfig:
