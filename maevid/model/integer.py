@@ -140,7 +140,7 @@ class _IntegerLayer(nn.Module):
 
         Exactness needs it below 2^24. ``extra_bias`` (…, outputs) is what callers add to the sum.
         """
-        weight, bias = self.quantised()
+        weight, bias = (t.detach() for t in self.quantised())
         unit = (self.input_step / torch.exp2(weight_exponents(self.weight))).clamp_max(OFFSET_STEP)
         total = weight.abs().flatten(1).sum(1) * self.input_peak + bias.abs()
         if extra_bias is not None:
