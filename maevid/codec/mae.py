@@ -96,9 +96,7 @@ class MaeCodec(FrameCodec):
         """Decode the latents and compare their check value; the synthesis is not needed."""
         self._latents(packet)
 
-    def estimate_bits(
-        self, frames: Sequence[Frame], rate_indices: Sequence[int]
-    ) -> npt.NDArray[np.float64]:
+    def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
         """Bits of every frame (rows) at every rate index (columns), from the entropy model without coding."""
         bits = np.empty((len(frames), len(rate_indices)))
         for column, rate_index in enumerate(rate_indices):
@@ -123,9 +121,11 @@ class MaeCodec(FrameCodec):
             pts=frame.pts,
             duration=frame.duration,
             parts=(payload,),
-            latent_check=zlib.crc32(latent_levels(quantised.latents[row]).astype("<i4", copy=False)),
+            latent_check=_check_value(quantised.latents[row]),
         )
-        hyper = min(round(self.tables.cost_bits(symbols[:hyper_count], tables[:hyper_count])), 8 * len(payload))
+        hyper = min(
+            round(self.tables.cost_bits(symbols[:hyper_count], tables[:hyper_count])), 8 * len(payload)
+        )
         header = 8 * (len(packet.to_bytes()) - len(payload))
         return packet, {"header": header, "hyper": hyper, "latent": 8 * len(payload) - hyper}
 
@@ -167,7 +167,7 @@ class MaeCodec(FrameCodec):
             mean, index = network.second(features, anchors, conditions)
             latents = torch.where(anchor, latents, mean + self._decode_pass(decoder, passes[1], index[0]))
         decoder.finish()
-        if zlib.crc32(latent_levels(latents[0]).astype("<i4", copy=False)) != packet.latent_check:
+        if _check_value(latents[0]) != packet.latent_check:
             raise ModelError(
                 f"the decoded latents are not the encoder's: the tables of model {self.name} "
                 f"{self.identity.hex()} are damaged, or this machine does not compute exactly"
@@ -192,6 +192,10 @@ class MaeCodec(FrameCodec):
 
 _ESTIMATED_FRAMING_BITS = 8 * 33
 """Header (about 29 bytes) and the ends of the coded string (4), for estimates."""
+
+
+def _check_value(latents: torch.Tensor) -> int:
+    return zlib.crc32(latent_levels(latents).astype("<i4", copy=False).data)
 
 
 @lru_cache(maxsize=8)

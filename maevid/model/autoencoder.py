@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from maevid.model.config import ModelConfig
-from maevid.model.integer import round_to
+from maevid.model.integer import ExactModule, round_to
 from maevid.model.likelihood import gaussian_bits
 from maevid.model.modulation import Modulation
 from maevid.model.prior import EntropyModel, HyperAnalysis, anchor_mask, scale_of_index
@@ -99,7 +99,7 @@ class ModulatedAutoencoder(nn.Module):
     def thaw(self) -> ModulatedAutoencoder:
         """Make a network loaded from a model file trainable again; returns itself."""
         for module in self.modules():
-            if hasattr(module, "frozen"):
+            if isinstance(module, ExactModule):
                 module.frozen = False
         return self.train()
 

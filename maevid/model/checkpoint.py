@@ -119,7 +119,9 @@ class Checkpoint:
                     layer.frozen = True
             model.load_state_dict(state)
         except (KeyError, RuntimeError) as reason:
-            raise ModelError(f"model {self.config.name}: weights do not fit the configuration ({reason})") from None
+            raise ModelError(
+                f"model {self.config.name}: weights do not fit the configuration ({reason})"
+            ) from None
         model.entropy.set_exact(True)
         return model.eval()
 

@@ -66,7 +66,7 @@ class Network:
         return torch.tensor(list(rate_indices), device=self.placement.device)
 
     def load_blocks(self, frames: Sequence[tuple[Plane, Plane, Plane]]) -> Tensor:
-        """Planes of frames of one size to blocks (B, 96, H/8, W/8) in 0..1, padded to multiples of 16 by edge replication."""
+        """Planes of frames of one size to blocks (B, 96, H/8, W/8) in 0..1, edges repeated up to multiples of 16."""
         height, width = frames[0][0].shape
         below, right = -height % ALIGNMENT, -width % ALIGNMENT
         stacks = []
@@ -87,7 +87,8 @@ class Network:
         position = self._position(rate_indices)
         gain, _ = self.model.log_gains(position)
         with self._autocast():
-            return self.model.analysis(blocks - 0.5, position, gain)
+            latents: Tensor = self.model.analysis(blocks - 0.5, position, gain)
+        return latents
 
     @torch.inference_mode()
     def quantise(self, latents: Tensor, rate_indices: Tensor) -> Quantised:
@@ -110,7 +111,9 @@ class Network:
         return Quantised(z.to(torch.int32), symbols.to(torch.int32), index.to(torch.uint8), symbols + mean)
 
     @torch.inference_mode()
-    def features(self, hyper: npt.NDArray[np.int32], conditions: Conditions, height: int, width: int) -> Tensor:
+    def features(
+        self, hyper: npt.NDArray[np.int32], conditions: Conditions, height: int, width: int
+    ) -> Tensor:
         """Decoded hyper-latents (B, Z, ·, ·) to the entropy model's features at the latents' size (height, width)."""
         z = torch.from_numpy(hyper).to(self.placement.device, torch.float32)
         return self.model.entropy.features(z, conditions, height, width)

@@ -22,6 +22,7 @@ from maevid.model.config import ModelConfig
 from maevid.model.integer import (
     ACTIVATION_STEP,
     OFFSET_STEP,
+    ExactModule,
     IntegerDepthwise,
     IntegerPointwise,
     LinearPredictor,
@@ -116,7 +117,7 @@ class ParameterHead(nn.Module):
         return mean, index * INDEX_GAIN
 
 
-class EntropyModel(nn.Module):
+class EntropyModel(ExactModule):
     """Means and scale indices of y from the hyper-latents and, in the second pass, from the first's latents."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -138,24 +139,24 @@ class EntropyModel(nn.Module):
             self.context_mix = IntegerPointwise(m, h)
             self.predictor = LinearPredictor(m)
             self.head_2 = ParameterHead(config)
-        self.exact = False
 
     def set_exact(self, exact: bool) -> None:
         """Switch quantised arithmetic on (the product, and the last phase of training) or off."""
         for module in self.modules():
-            if hasattr(module, "exact"):
+            if isinstance(module, ExactModule):
                 module.exact = exact
 
     def conditions(self, position: Tensor, log_gain: Tensor) -> Conditions:
         """The λ-dependent terms; ``log_gain`` (B, M) is the natural-log gain of the last modulation."""
         hyper_index = F.softplus(self.hyper_index + 8 * self.condition_z(position))
-        offsets = [c(position) for c in (self.condition_hyper, self.condition_1, self.condition_2)]
+        hidden = (self.condition_hyper, self.condition_1, self.condition_2)
+        hyper, first, second = (condition(position) for condition in hidden)
         scale_index = log_gain * (INDICES_PER_OCTAVE / math.log(2))
         if self.exact:
-            offsets = [round_to(x, OFFSET_STEP) for x in offsets]
+            hyper, first, second = (round_to(x, OFFSET_STEP) for x in (hyper, first, second))
             scale_index = round_to(scale_index, INDEX_STEP)
             hyper_index = round_to(hyper_index, 1.0)
-        return Conditions(*offsets, scale_index, hyper_index.clamp_max(SCALES - 1))
+        return Conditions(hyper, first, second, scale_index, hyper_index.clamp_max(SCALES - 1))
 
     def features(self, z: Tensor, conditions: Conditions, height: int, width: int) -> Tensor:
         """Integer hyper-latents (B, Z, ⌈h/4⌉, ⌈w/4⌉) to features (B, H, height, width) at the latents' size."""

@@ -19,14 +19,18 @@ ALIGNMENT = 16
 def planes_to_blocks(y: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Planes (B, 1, H, W) and two of (B, 1, H/2, W/2) to (B, 96, H/8, W/8): 64 Y, 16 U, 16 V samples."""
     return torch.cat(
-        (F.pixel_unshuffle(y, LUMA_STEP), F.pixel_unshuffle(u, CHROMA_STEP), F.pixel_unshuffle(v, CHROMA_STEP)),
+        (
+            F.pixel_unshuffle(y, LUMA_STEP),
+            F.pixel_unshuffle(u, CHROMA_STEP),
+            F.pixel_unshuffle(v, CHROMA_STEP),
+        ),
         dim=1,
     )
 
 
 def blocks_to_planes(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The inverse of :func:`planes_to_blocks`."""
-    y, u, v = blocks.split((LUMA_STEP**2, CHROMA_STEP**2, CHROMA_STEP**2), dim=1)
+    y, u, v = torch.split(blocks, [LUMA_STEP**2, CHROMA_STEP**2, CHROMA_STEP**2], dim=1)
     return F.pixel_shuffle(y, LUMA_STEP), F.pixel_shuffle(u, CHROMA_STEP), F.pixel_shuffle(v, CHROMA_STEP)
 
 
