@@ -10,7 +10,6 @@ costs the pictures that it hits and no others.
 from __future__ import annotations
 
 import os
-import sys
 from array import array
 from dataclasses import dataclass, field
 
@@ -117,12 +116,12 @@ class Index:
         self._walked = 0
         self._patience = PATIENCE
 
-    def advance(self, rows: int = sys.maxsize) -> None:
-        """Walk to the end of what the file holds now, or until there are ``rows`` rows."""
+    def advance(self) -> None:
+        """Walk to the end of what the file holds now."""
         self._size = os.fstat(self._file).st_size
         self._window = b""
         self.truncated = False
-        while self._at < self._size and not self.truncated and len(self.rows) < rows and self._step():
+        while self._at < self._size and not self.truncated and self._step():
             pass
 
     def _step(self) -> bool:

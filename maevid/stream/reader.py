@@ -114,7 +114,7 @@ class StreamReader:
     @property
     def shift(self) -> int:
         """Milliseconds by which times in the container are later than those that this class tells."""
-        return self.described.shift
+        return self._line.shift
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -160,8 +160,8 @@ class StreamReader:
     def packets(self, on_packet: Callable[[av.Packet[Stream]], None] | None = None) -> Iterator[Coded]:
         """All coded pictures in order; packets of other streams go to ``on_packet`` as their time comes.
 
-        Those are packets of :attr:`container`, their times shifted to go with the pictures' pts. Where the
-        file is damaged they end early.
+        Their stream indices are those of :attr:`container`, their times shifted to go with the pictures' pts.
+        Where the file is damaged they end early.
         """
         others = self._other_packets() if on_packet else iter(())
         waiting = next(others, None)
@@ -181,15 +181,9 @@ class StreamReader:
 
         Raises DamagedError when libavformat cannot open what is left of the file.
         """
-        import av
-        import av.error
-
         with self._lock:
             if self._container is None:
-                try:
-                    self._container = av.open(f"file:{self.path}", metadata_errors="replace")
-                except av.error.FFmpegError as error:
-                    raise DamagedError(f"{self.path} cannot be opened by FFmpeg: {error.strerror}") from error
+                self._container = self._open_container()
             return self._container
 
     @property
@@ -247,8 +241,7 @@ class StreamReader:
         return True
 
     def _make_timeline(self) -> Timeline:
-        described = self.described
-        return make_timeline(self._index.rows, described.time_base, described.shift, self._is_intact)
+        return make_timeline(self._index.rows, self.described.time_base, self._is_intact)
 
     def _find_track(self) -> Track:
         if self._index.video is not None:
@@ -295,28 +288,34 @@ class StreamReader:
             interlaced=told.interlaced or track.interlaced,
         )
 
+    def _open_container(self) -> InputContainer:
+        import av
+        import av.error
+
+        try:
+            return av.open(f"file:{self.path}", metadata_errors="replace")
+        except av.error.FFmpegError as error:
+            raise DamagedError(f"{self.path} cannot be opened by FFmpeg: {error.strerror}") from error
+
     def _other_packets(self) -> Iterator[av.Packet[Stream]]:
         import av.error
 
-        container = self.container
-        streams = [s for s in container.streams if s.index != self.video_index and s.type in _CARRIED]
-        if not streams:
-            return
-        try:
-            container.seek(0)
-            for packet in container.demux(streams):
-                if packet.pts is None and packet.dts is None:
-                    continue
-                unit = Fraction(packet.time_base.numerator, packet.time_base.denominator)
-                moved = round(Fraction(self.shift, 1000) / unit)
-                if packet.pts is not None:
-                    packet.pts -= moved
-                if packet.dts is not None:
-                    packet.dts -= moved
-                yield packet
-        except av.error.FFmpegError:
-            # What follows the damage cannot be told from noise; the pictures do not depend on it.
-            return
+        with self._open_container() as container:
+            streams = [s for s in container.streams if s.index != self.video_index and s.type in _CARRIED]
+            try:
+                for packet in container.demux(streams) if streams else ():
+                    if packet.pts is None and packet.dts is None:
+                        continue
+                    unit = Fraction(packet.time_base.numerator, packet.time_base.denominator)
+                    moved = round(Fraction(self.shift, 1000) / unit)
+                    if packet.pts is not None:
+                        packet.pts -= moved
+                    if packet.dts is not None:
+                        packet.dts -= moved
+                    yield packet
+            except av.error.FFmpegError:
+                # What follows damage cannot be told from noise; the pictures do not depend on it.
+                return
 
 
 def _reopen(path: Path, max_pixels: int) -> StreamReader:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import av
 import av.error
@@ -15,7 +15,6 @@ import av.error
 from maevid.atomic import AtomicFile
 from maevid.errors import MaevidError, OutputError
 from maevid.stream.header import edit_tracks, fill_tags
-from maevid.stream.index import Index
 from maevid.stream.packet import Packet
 from maevid.stream.tags import describe
 from maevid.stream.timeline import milliseconds
@@ -38,7 +37,7 @@ _OPTIONS = {
     # Nothing lingers in memory: a file that is still growing can be read up to its last cluster.
     "flush_packets": "1",
 }
-_KNOWN_AT_THE_END = ("MAEVID_SHIFT", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "BPS")
+_KNOWN_AT_THE_END = ("NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "BPS")
 
 
 class StreamWriter:
@@ -210,21 +209,18 @@ class StreamWriter:
             self._container.start_encoding()
             self._started = True
             with self._atomic.temporary.open("r+b") as file:
-                edit_tracks(file, self._info.sample_aspect_ratio)
+                self._edit_tracks(file)
+
+    def _edit_tracks(self, file: BinaryIO) -> None:
+        info = self._info
+        edit_tracks(file, info.sample_aspect_ratio, known_rate=info.average_rate is not None)
 
     def _finish_header(self) -> None:
         with self._atomic.temporary.open("r+b") as file:
             # libavformat has just written its own header again.
-            edit_tracks(file, self._info.sample_aspect_ratio)
-            file.flush()
-            index = Index(file.fileno())
-            index.advance(rows=1)
-            shift = round(index.rows.time[0] / 1_000_000) - milliseconds(
-                self._first_pts, self._info.time_base
-            )
+            self._edit_tracks(file)
             seconds = (self._end_pts - self._first_pts) * self._info.time_base
             values = {
-                "MAEVID_SHIFT": str(shift),
                 "NUMBER_OF_FRAMES": str(self.frames),
                 "NUMBER_OF_BYTES": str(self.packet_bytes),
                 "BPS": str(round(8 * self.packet_bytes / seconds)) if seconds else "",

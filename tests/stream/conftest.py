@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def make_packets(
     ]
 
 
-def write_file(path: Path, packets: list[Packet], info: VideoInfo | None = None) -> Path:
+def write_file(path: Path, packets: Iterable[Packet], info: VideoInfo | None = None) -> Path:
     """A maevid file of ``packets`` and nothing else."""
     with StreamWriter(path, info or video_info(), codec="mae", model=MODEL, weights=WEIGHTS) as writer:
         for packet in packets:
@@ -62,7 +62,7 @@ def write_file(path: Path, packets: list[Packet], info: VideoInfo | None = None)
 
 
 def copy_with_audio(source: Path, path: Path, packets: list[Packet], info: VideoInfo | None = None) -> Path:
-    """A maevid file of ``packets`` and of everything but the video of ``source``, in the order of the source."""
+    """A maevid file of ``packets`` and of all but the video of ``source``, in its order."""
     waiting = list(packets)
     with (
         av.open(str(source)) as container,
@@ -95,7 +95,7 @@ def audio_payloads(path: Path) -> list[bytes]:
 
 @pytest.fixture(scope="session")
 def source_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of 25 pictures a second with AAC sound, subtitles, chapters and a title, as MP4-like Matroska."""
+    """Two seconds of 25 pictures a second with sound, a subtitle, chapters and a title."""
     path = tmp_path_factory.mktemp("source") / "source.mkv"
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
@@ -108,8 +108,20 @@ def source_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text.metadata["language"] = "fra"
         container.set_chapters(
             [
-                {"id": 1, "start": 0, "end": 1000, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}},
-                {"id": 2, "start": 1000, "end": 2000, "time_base": Fraction(1, 1000), "metadata": {"title": "Two"}},
+                {
+                    "id": 1,
+                    "start": 0,
+                    "end": 1000,
+                    "time_base": Fraction(1, 1000),
+                    "metadata": {"title": "One"},
+                },
+                {
+                    "id": 2,
+                    "start": 1000,
+                    "end": 2000,
+                    "time_base": Fraction(1, 1000),
+                    "metadata": {"title": "Two"},
+                },
             ]
         )
         container.start_encoding()
@@ -121,7 +133,9 @@ def source_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sound = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
         sound.sample_rate, sound.pts, sound.time_base = 48000, 0, Fraction(1, 48000)
         for number in range(50):
-            picture = av.VideoFrame.from_ndarray(rng.integers(0, 255, (72, 64), dtype=np.uint8), format="yuv420p")
+            picture = av.VideoFrame.from_ndarray(
+                rng.integers(0, 255, (72, 64), dtype=np.uint8), format="yuv420p"
+            )
             picture.pts, picture.time_base = number, Fraction(1, 25)
             container.mux(video.encode(picture))
         container.mux(line)
