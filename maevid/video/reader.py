@@ -37,9 +37,10 @@ class VideoReader:
     :attr:`on_packet` before iterating to be handed the packets of all other streams, in file order.
 
     Damage inside the stream is told in :attr:`warnings` and counted in :attr:`damaged`; decoding goes on.
-    Raises :class:`~maevid.errors.InputError`: from the constructor when the input is missing, unreadable,
-    has no video, no picture, or more than ``max_pixels`` luma samples in one; while iterating when the
-    picture size changes.
+    Only what FFmpeg's decoder tells is known: some (FFV1, MPEG-2) patch a broken part from the last
+    picture and say nothing. Raises :class:`~maevid.errors.InputError`: from the constructor when the input
+    is missing, unreadable, has no video, no picture, or more than ``max_pixels`` luma samples in one;
+    while iterating when the picture size changes.
     """
 
     def __init__(self, path: str | Path, *, stream: int | None = None, max_pixels: int | None = None) -> None:
@@ -48,9 +49,12 @@ class VideoReader:
         self._notices = Notices()
         self._converter = PixelConverter()
         self.container = open_input(path)
+        self._index = 0
+        self._used = False
         try:
             self._stream = choose_video(self.container, stream, self.name, self._notices)
             self._check_pixels(self._stream.width, self._stream.height, max_pixels)
+            self.stream_index = self._stream.index
             self._stream.thread_type = "AUTO"
             self.time_base = time_base(self._stream)
             self._timeline = Timeline(self.time_base, frame_rate(self._stream), self._notices)
@@ -60,13 +64,6 @@ class VideoReader:
         except BaseException:
             self.container.close()
             raise
-        self._index = 0
-        self._used = False
-
-    @property
-    def stream_index(self) -> int:
-        """Number of the video stream that is read."""
-        return self._stream.index
 
     @property
     def warnings(self) -> list[str]:
@@ -198,7 +195,7 @@ class VideoReader:
             )
         if picture.is_corrupt:
             self._notices.add(_DECODE_ERROR, f"frame {self._index} is damaged in the source")
-        if picture.interlaced_frame:
+        if picture.interlaced_frame and not self._notices.count("interlaced"):
             self._notices.add(
                 "interlaced", "parts of the video are interlaced; fields are coded as one frame"
             )
