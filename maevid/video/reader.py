@@ -3,6 +3,7 @@ times."""
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from maevid.video.timeline import Timeline
 # A string, since PyAV declares Packet generic in its stubs only.
 AnyPacket: TypeAlias = "Packet[Stream]"
 PROGRESSIVE = 1
+_DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 _DECODE_ERROR = "decode error"
 
 
@@ -151,11 +153,7 @@ class VideoReader:
         if layout.alpha:
             self._notices.add("alpha", f"transparency ({layout.name}) is dropped")
         rate = frame_rate(stream)
-        duration = None
-        if stream.duration is not None:
-            duration = float(stream.duration * self.time_base)
-        elif self.container.duration is not None:
-            duration = self.container.duration / av.time_base
+        duration = self._duration()
         frames = stream.frames or (round(duration * rate) if duration and rate else 0)
         return VideoInfo(
             width=picture.width,
@@ -172,6 +170,16 @@ class VideoReader:
             interlaced=interlaced,
             field_order=field_order,
         )
+
+    def _duration(self) -> float | None:
+        """Seconds of the video stream: as the container or Matroska's tag says, else of the whole file."""
+        if self._stream.duration is not None:
+            return float(self._stream.duration * self.time_base)
+        tagged = _DURATION_TAG.match(self._stream.metadata.get("DURATION", ""))
+        if tagged:
+            hours, minutes, seconds = tagged.groups()
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return None if self.container.duration is None else self.container.duration / av.time_base
 
     def _rotation(self, picture: av.VideoFrame) -> int:
         """Clockwise angle of the display matrix, to the nearest quarter turn."""
