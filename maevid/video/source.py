@@ -43,6 +43,8 @@ def open_input(path: str | Path) -> InputContainer:
         raise InputError(f"{name} cannot be read: permission denied") from error
     except FileNotFoundError as error:
         raise InputError(f"{name} does not exist") from error
+    except av.error.EOFError as error:
+        raise InputError(f"{name} is empty, or ends before its first picture") from error
     except (ValueError, av.error.FFmpegError, OSError) as error:
         raise InputError(f"{name} is not a video that FFmpeg can read ({_words(error)})") from error
 
