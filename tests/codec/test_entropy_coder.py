@@ -29,8 +29,9 @@ def any_case(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, FrequencyTables]:
     """Random tables (skewed to flat, narrow to the widest), symbols inside, near and far outside of them."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     rows, minima = [], []
-    for _ in range(draw(st.integers(1, 6))):
-        size = draw(st.sampled_from([1, 2, 3, 17, 300, 5000]) | st.just(65535))
+    widest = draw(st.sampled_from([1, 17, 300, 300, 300, 5000, 65535]))
+    for _ in range(draw(st.integers(1, 4))):
+        size = draw(st.sampled_from([1, 2, 3, widest]))
         rows.append(rng.dirichlet(np.full(size + 1, draw(st.sampled_from([0.01, 0.3, 100.0])))))
         minima.append(draw(st.integers(-(2**31), 2**31 - 65536) | st.integers(-300, 0)))
     tables = tables_from_probabilities(rows, minima)
@@ -45,7 +46,7 @@ def any_case(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, FrequencyTables]:
 
 
 @given(any_case())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_round_trip_cost_and_agreement(case: tuple[np.ndarray, np.ndarray, FrequencyTables]) -> None:
     symbols, indexes, tables = case
     data = encode(symbols, indexes, tables)
