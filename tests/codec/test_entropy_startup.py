@@ -107,6 +107,26 @@ def test_with_compilation_switched_off() -> None:
 
 
 @needs_numba
+def test_damage_never_leads_out_of_bounds(tmp_path: Path) -> None:
+    """The tests of damage once more, with every access of the compiled loops checked."""
+    checked = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    out_of_bounds = """
+import numpy as np
+from maevid.codec.entropy import compiled, gaussian_tables
+try:
+    compiled.decode_symbols(np.zeros(9, np.uint8), 5, 100, 1 << 24, np.zeros(99, np.int16), gaussian_tables([9]))
+except IndexError:
+    print("checked")
+"""
+    assert run(out_of_bounds, **checked).stdout == "checked\n"
+    damage = str(Path(__file__).parent / "test_entropy_damage.py")
+    run(
+        f"import pytest; raise SystemExit(pytest.main([{damage!r}, '-q', '-p', 'no:cacheprovider']))",
+        **checked,
+    )
+
+
+@needs_numba
 def test_first_use_from_many_threads_at_once(tmp_path: Path) -> None:
     code = """
 from concurrent.futures import ThreadPoolExecutor
