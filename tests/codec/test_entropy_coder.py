@@ -48,7 +48,7 @@ def any_case(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, FrequencyTables]:
 
 
 @given(any_case())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_round_trip_cost_and_agreement(case: tuple[np.ndarray, np.ndarray, FrequencyTables]) -> None:
     symbols, indexes, tables = case
     data = encode(symbols, indexes, tables)
