@@ -13,7 +13,7 @@ from maevid.model.integer import ExactModule, round_to
 from maevid.model.likelihood import gaussian_bits
 from maevid.model.modulation import Modulation
 from maevid.model.prior import EntropyModel, HyperAnalysis, anchor_mask, scale_of_index
-from maevid.model.transforms import Analysis, Synthesis, blocks_to_planes, planes_to_blocks
+from maevid.model.transforms import Analysis, Gains, Synthesis, blocks_to_planes, planes_to_blocks
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,17 @@ class ModulatedAutoencoder(nn.Module):
         log_lam = low + (position + 1) / 2 * (high - low)
         return 0.5 * (log_lam + math.log(255**2 * math.log(2) / 6))
 
-    def log_gains(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """Natural-log gains of the last modulation and the first demodulation, (B, M) each."""
+    def gains(self, position: Tensor) -> Gains:
+        """The gains of all stages at positions (B,)."""
         start = self.log_step_inverse(position)
-        return self.modulation_y(position, start), self.demodulation_y(position, -start)
+        inner, outer = self.analysis.modulation_8, self.synthesis.modulation_8
+        return Gains(
+            analysis_16=self.modulation_y(position, start),
+            synthesis_16=self.demodulation_y(position, -start),
+            hyper=self.hyper_analysis.condition(position),
+            analysis_8=None if inner is None else inner(position),
+            synthesis_8=None if outer is None else outer(position),
+        )
 
     def forward(self, y: Tensor, u: Tensor, v: Tensor, lam: Tensor, *, noise: bool) -> TrainingOutput:
         """Planes (B, 1, H, W), (B, 1, H/2, W/2) twice, in 0..1, H and W multiples of 16; λ (B,).
@@ -71,11 +78,11 @@ class ModulatedAutoencoder(nn.Module):
         """
         source = planes_to_blocks(y, u, v)
         position = self.position(lam)
-        gain, inverse_gain = self.log_gains(position)
-        latents = self.analysis(source - 0.5, position, gain)
-        conditions = self.entropy.conditions(position, gain)
+        gains = self.gains(position)
+        latents = self.analysis(source - 0.5, gains)
+        conditions = self.entropy.conditions(position, gains.analysis_16)
 
-        z = self.hyper_analysis(latents, position)
+        z = self.hyper_analysis(latents, gains.hyper)
         z_hat = round_to(z, 1.0)
         z_rate = z + torch.rand_like(z) - 0.5 if noise else z_hat
         hyper_scale = scale_of_index(conditions.hyper_index)[:, :, None, None]
@@ -93,7 +100,7 @@ class ModulatedAutoencoder(nn.Module):
         deviation = latents - mean + torch.rand_like(latents) - 0.5 if noise else rounded
         bits_y = gaussian_bits(deviation, scale_of_index(index)).sum((1, 2, 3))
 
-        decoded = self.synthesis(rounded + mean, position, inverse_gain) + 0.5
+        decoded = self.synthesis(rounded + mean, gains) + 0.5
         return TrainingOutput(bits_y, bits_z, decoded, source)
 
     def thaw(self) -> ModulatedAutoencoder:

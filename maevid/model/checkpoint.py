@@ -173,8 +173,7 @@ def _tabulate(model: ModulatedAutoencoder) -> Arrays:
     exact = model.entropy.exact
     model.entropy.set_exact(True)
     position = torch.linspace(-1, 1, RATE_INDICES)
-    gain, _ = model.log_gains(position)
-    conditions = model.entropy.conditions(position, gain)
+    conditions = model.entropy.conditions(position, model.gains(position).analysis_16)
     model.entropy.set_exact(exact)
     return {
         name: (getattr(conditions, name) / step).round().numpy().astype(np.int32)

@@ -79,7 +79,8 @@ def activation(x: Tensor, exact: bool) -> Tensor:
 
 def leaky(x: Tensor) -> Tensor:
     """Leaky ReLU with slope 2^-3."""
-    return F.leaky_relu(x, LEAKY_SLOPE)
+    out: Tensor = F.leaky_relu(x, LEAKY_SLOPE)
+    return out
 
 
 def weight_exponents(weight: Tensor) -> Tensor:
@@ -101,7 +102,8 @@ class _CompressMagnitude(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (grown,) = ctx.saved_tensors
-        return grads[0] / (grown * math.log(2))
+        grad: Tensor = grads[0] / (grown * math.log(2))
+        return grad
 
 
 def compress_magnitude(x: Tensor) -> Tensor:

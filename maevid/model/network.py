@@ -14,7 +14,7 @@ from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import Placement
 from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, MEAN_STEP, Conditions, anchor_mask
-from maevid.model.transforms import ALIGNMENT, blocks_to_planes, planes_to_blocks
+from maevid.model.transforms import ALIGNMENT, Gains, blocks_to_planes, planes_to_blocks
 from maevid.video.frame import Plane
 
 SKIP_BELOW = 4
@@ -51,6 +51,7 @@ class Network:
         self._conditions = Conditions(
             **{f.name: getattr(stored, f.name).to(placement.device) for f in fields(stored)}
         )
+        self._gains = self._tabulate_gains()
         self.hyper_table = stored.hyper_index.numpy().astype(np.int16)
 
     def conditions(self, rate_indices: Tensor) -> Conditions:
@@ -58,6 +59,17 @@ class Network:
         return Conditions(
             **{f.name: getattr(self._conditions, f.name)[rate_indices] for f in fields(self._conditions)}
         )
+
+    @torch.inference_mode()
+    def _tabulate_gains(self) -> Gains:
+        """The gains at all 256 rate indices, made row by row.
+
+        A matrix product may sum in another order for another number of rows or threads, and one last bit of a gain
+        would change the bytes of a file.
+        """
+        positions = torch.linspace(-1, 1, RATE_INDICES, device=self.placement.device)
+        rows = [self.model.gains(position[None]) for position in positions]
+        return rows[0].map(lambda name, _: torch.cat([getattr(row, name) for row in rows]))
 
     def index_tensor(self, rate_indices: Sequence[int]) -> Tensor:
         """Rate indices as a tensor on the device. Raises ValueError outside 0..255."""
@@ -84,17 +96,15 @@ class Network:
     @torch.inference_mode()
     def analyse(self, blocks: Tensor, rate_indices: Tensor) -> Tensor:
         """Blocks (B, 96, ·, ·) to unrounded latents (B, M, h, w) in quantiser units; float work, encoder only."""
-        position = self._position(rate_indices)
-        gain, _ = self.model.log_gains(position)
         with self._autocast():
-            latents: Tensor = self.model.analysis(blocks - 0.5, position, gain)
+            latents: Tensor = self.model.analysis(blocks - 0.5, self._rows(rate_indices))
         return latents
 
     @torch.inference_mode()
     def quantise(self, latents: Tensor, rate_indices: Tensor) -> Quantised:
         """Round latents pass by pass around the means that the decoder will have."""
         with self._autocast():
-            z = self.model.hyper_analysis(latents, self._position(rate_indices))
+            z = self.model.hyper_analysis(latents, self._gains.hyper[rate_indices])
         z = torch.round(z).clamp(-HYPER_LIMIT, HYPER_LIMIT)
         conditions = self.conditions(rate_indices)
         features = self.model.entropy.features(z, conditions, *latents.shape[-2:])
@@ -137,10 +147,8 @@ class Network:
         self, latents: Tensor, rate_indices: Tensor, height: int, width: int
     ) -> list[tuple[Plane, Plane, Plane]]:
         """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples."""
-        position = self._position(rate_indices)
-        _, gain = self.model.log_gains(position)
         with self._autocast():
-            blocks = self.model.synthesis(latents, position, gain)
+            blocks = self.model.synthesis(latents, self._rows(rate_indices))
         levels = blocks.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
         planes = []
         for number, plane in enumerate(blocks_to_planes(levels)):
@@ -157,8 +165,8 @@ class Network:
         """Shape (M, rows, columns) of the latents of a ``height`` × ``width`` picture."""
         return self.config.latents, -(-height // ALIGNMENT), -(-width // ALIGNMENT)
 
-    def _position(self, rate_indices: Tensor) -> Tensor:
-        return rate_indices.float() * (2 / (RATE_INDICES - 1)) - 1
+    def _rows(self, rate_indices: Tensor) -> Gains:
+        return self._gains.map(lambda _, table: table[rate_indices])
 
     def _autocast(self) -> torch.autocast:
         dtype = self.placement.dtype

@@ -92,12 +92,12 @@ class HyperAnalysis(nn.Module):
         self.spatial_2 = Depthwise(h)
         self.down_2 = Pointwise(4 * h, config.hyper_latents)
 
-    def forward(self, y: Tensor, position: Tensor) -> Tensor:
+    def forward(self, y: Tensor, condition: Tensor) -> Tensor:
         height, width = y.shape[-2:]
         y = F.pad(y, (0, -width % HYPER_FACTOR, 0, -height % HYPER_FACTOR), mode="replicate")
         size = torch.log1p(y.abs())
         x = self.input(torch.cat((size, torch.copysign(size, y)), dim=1))
-        x = leaky(x + self.condition(position)[:, :, None, None])
+        x = leaky(x + condition[:, :, None, None])
         x = leaky(self.down_1(F.pixel_unshuffle(self.spatial_1(x), 2)))
         z: Tensor = self.down_2(F.pixel_unshuffle(self.spatial_2(x), 2)).float()
         return z * _HYPER_GAIN
