@@ -20,8 +20,8 @@ from maevid.stream.packet import KEY, MAGIC, MAX_HEADER, VERSION, PacketHeader, 
 
 WINDOW = 1024
 """Bytes read at a time while walking: several audio blocks, or the headers of one picture."""
-CHUNK = 1 << 20
-"""Bytes read at a time while looking for a place to go on."""
+LEAST_CHUNK, CHUNK = 1 << 12, 1 << 20
+"""Bytes read at a time while looking for a place to go on: first few, then more."""
 LARGEST_MASTER = 1 << 24
 """Bytes of the largest Info, Tracks or Tags element that is read; a larger one is passed over."""
 PATIENCE = 200_000
@@ -197,16 +197,18 @@ class Index:
         laced = block[start - 1] & 0x06
         exact = header is not None and header.packet_bytes == size - start and not laced
         if ours or exact:
-            time = self._cluster_time + int.from_bytes(block[start - 3 : start - 1], signed=True)
+            time = self._nanoseconds(int.from_bytes(block[start - 3 : start - 1], signed=True))
             state = GOOD if exact else DAMAGED
-            # An 8-byte time is far out of any column's range; a damaged one is as good as none.
-            nanoseconds = max(-(2**62), min(time * self._scale, 2**62))
             self.rows.append(
-                state, body + start, size - start, nanoseconds, self._clusters, header if exact else None
+                state, body + start, size - start, time, self._clusters, header if exact else None
             )
         if exact:
             self._trust(body + size)
         return True
+
+    def _nanoseconds(self, in_cluster: int) -> int:
+        """A block's time; one that only damage or malice makes so large is moved to a bound."""
+        return max(-(2**62), min((self._cluster_time + in_cluster) * self._scale, 2**62))
 
     def _trust(self, at: int) -> None:
         """Note that all before ``at`` surely is what it seems, and a search may start there."""
@@ -223,31 +225,35 @@ class Index:
             return
         if going_back:
             self.rows.cut(self._anchor_rows)
-        if self._clusters:
-            time = max(-(2**62), min(self._cluster_time * self._scale, 2**62))
-            self.rows.append(LOST, start, found - start, time, self._clusters)
+        rows = self.rows
+        if len(rows) and rows.state[-1] == LOST:
+            rows.size[-1] = found - rows.offset[-1]
+        elif self._clusters:
+            rows.append(LOST, start, found - start, self._nanoseconds(0), self._clusters)
         self._clusters += 1
         self._at = found
         self._trust(found + 1)
 
     def _find(self, start: int) -> int | None:
-        """Position of the first cluster, or block with a packet, that starts at or after ``start``."""
+        """Position of the first cluster, or block with a whole packet, that starts at or after ``start``."""
         wanted = (_CLUSTER_SYNC, _PACKET_SYNC) if self.video else (_TRACKS_SYNC,)
         margin = _BEFORE_PACKET + MAX_HEADER
         base = start
+        length = LEAST_CHUNK
         while base < self._size:
-            chunk = os.pread(self._file, CHUNK + 2 * margin, base)
+            chunk = os.pread(self._file, length + 2 * margin, base)
             hits = {sync: chunk.find(sync) for sync in wanted}
             while any(hit >= 0 for hit in hits.values()):
                 sync, hit = min(((s, h) for s, h in hits.items() if h >= 0), key=lambda item: item[1])
                 if sync == _PACKET_SYNC:
-                    block = _block_before(chunk, hit)
+                    block = _block_before(chunk, hit, self._size - base)
                     if block is not None:
                         return base + block
                 elif _is_master(chunk, hit):
                     return base + hit
                 hits[sync] = chunk.find(sync, hit + 1)
-            base += CHUNK
+            base += length
+            length = min(4 * length, CHUNK)
         return None
 
 
@@ -258,10 +264,11 @@ def _header_of(data: bytes) -> PacketHeader | None:
         return None
 
 
-def _block_before(data: bytes, packet: int) -> int | None:
-    """Where the block starts of which the packet at ``packet`` is the payload; None when there is none."""
+def _block_before(data: bytes, packet: int, end: int) -> int | None:
+    """Where the block starts of which the packet at ``packet`` is the payload; None when there is none, or it
+    goes on beyond ``end``, where the file ends."""
     header = _header_of(data[packet : packet + MAX_HEADER])
-    if header is None:
+    if header is None or packet + header.packet_bytes > end:
         return None
     for start in range(packet - 5, max(packet - _BEFORE_PACKET, 0) - 1, -1):
         if data[start] in {mkv.SIMPLE_BLOCK, mkv.BLOCK}:
