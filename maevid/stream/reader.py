@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from maevid.errors import DamagedError, InputError
-from maevid.stream.index import Index
+from maevid.stream.index import DAMAGED, Index
 from maevid.stream.matroska import Track
 from maevid.stream.packet import MAX_PIXELS, Packet
 from maevid.stream.recognize import open_descriptor, what_it_is
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 _CARRIED = ("audio", "subtitle")
 LARGEST_PACKET = 2**28
 """Bytes of the largest packet that is taken into memory."""
+
+
+class HeaderFacts(NamedTuple):
+    """Of one picture: its packet's bytes, rate index (-1: damaged), duration, and size in luma samples."""
+
+    size: int
+    rate_index: int
+    duration: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +140,18 @@ class StreamReader:
         """Time of a picture in units of ``info.time_base``; nothing is read."""
         return self._line.pts[self._checked(index)]
 
-    def header_facts(self, index: int) -> tuple[int, int, int]:
-        """(bytes, rate index, duration) of a picture as its header tells, not checked; nothing is read.
-
-        (0, 0, 0) for a picture that is lost; rate index and duration are 0 where the header is damaged.
-        """
+    def header_facts(self, index: int) -> HeaderFacts | None:
+        """What the index holds of a picture, not checked against its CRC; None when it is lost. Nothing is
+        read."""
         row = self._line.row[self._checked(index)]
+        if row < 0:
+            return None
         rows = self._index.rows
-        return (0, 0, 0) if row < 0 else (rows.size[row], rows.rate[row], rows.duration[row])
+        if rows.state[row] == DAMAGED:
+            return HeaderFacts(rows.size[row], -1, 0, 0, 0)
+        return HeaderFacts(
+            rows.size[row], rows.rate[row], rows.duration[row], rows.width[row], rows.height[row]
+        )
 
     def coded(self, index: int) -> Coded:
         """The coded picture ``index`` (negative: from the end), checked. Raises IndexError beyond the end."""
@@ -266,9 +280,8 @@ class StreamReader:
 
     def _make_info(self) -> VideoInfo:
         track, told = self._track, self.described
-        rows, pts = self._index.rows, self._line.pts
+        rows = self._index.rows
         unit = told.time_base or Fraction(1, 1000)
-        last = self.header_facts(-1)[2] if told.time_base else 0
         sizes = next(((w, h) for w, h in zip(rows.width, rows.height, strict=True) if w), (0, 0))
         rate = told.average_rate
         if rate is None and track.default_duration:
@@ -283,10 +296,20 @@ class StreamReader:
             color=told.color or track.color,
             pixel_format=told.pixel_format or "yuv420p",
             codec=told.codec or "maevid",
-            frames=len(pts),
-            duration=float((max(pts) + last - min(pts)) * unit),
+            frames=len(self),
+            duration=float(self._duration() * unit),
             interlaced=told.interlaced or track.interlaced,
         )
+
+    def _duration(self) -> Fraction:
+        """From the first pts to the end of the last picture, which lasts as long as the others on average
+        where its packet does not tell."""
+        pts = self._line.pts
+        span = max(pts) - min(pts)
+        last = self.header_facts(-1)
+        if last is not None and last.duration and self.described.time_base:
+            return Fraction(span + last.duration)
+        return span + Fraction(span, max(1, len(pts) - 1))
 
     def _open_container(self) -> InputContainer:
         import av

@@ -17,6 +17,8 @@ from fractions import Fraction
 from itertools import pairwise
 from statistics import median
 
+import numpy as np
+
 from maevid.stream.index import GOOD, LOST, Columns
 
 LEAST_BLOCK = 32
@@ -63,6 +65,8 @@ def make_timeline(rows: Columns, time_base: Fraction | None, is_intact: Callable
     pts are in milliseconds. ``is_intact(row)`` reads a packet and checks its CRC; it is asked only where a
     new run seems to start.
     """
+    if time_base is not None and (shift := _common_difference(rows, time_base)) is not None:
+        return Timeline(array("q", range(len(rows))), rows.pts[:], shift=shift)
     blocks = [_rounded(time, 1_000_000) for time in rows.time]
     if time_base is None:
         return _fill_gaps(rows, blocks, Timeline(), in_units=False)
@@ -76,6 +80,19 @@ def make_timeline(rows: Columns, time_base: Fraction | None, is_intact: Callable
             if rows.state[row] == GOOD and row not in doubtful:
                 pts[row] = rows.pts[row] + moved
     return _fill_gaps(rows, pts, Timeline(runs=max(1, len(runs)), shift=shift), in_units=True)
+
+
+def _common_difference(rows: Columns, time_base: Fraction) -> int | None:
+    """How many ms all blocks are after their pts, when all are good and that is a muxer's shift; else None.
+
+    It is the usual case, told fast."""
+    pts, time = np.array(rows.pts), np.array(rows.time)
+    n, d = 2000 * time_base.numerator, 2 * time_base.denominator
+    if any(rows.state) or not len(rows) or max(-pts.min(), pts.max()) > (2**62 - d) // n:
+        return None
+    differences = (time + 500_000) // 1_000_000 - (pts * n + d // 2) // d
+    first = int(differences[0])
+    return first if first >= -1 and (abs(differences - first) <= 1).all() else None
 
 
 def _find_runs(
@@ -126,8 +143,9 @@ def _fill_gaps(rows: Columns, pts: list[int], line: Timeline, *, in_units: bool)
         if state == LOST:
             gap += rows.size[row]
             continue
-        step = rows.duration[before] if before is not None and in_units else 0
-        _append_lost(line, gap, step or usual, None if before is None else pts[before], pts[row])
+        if gap:
+            step = rows.duration[before] if before is not None and in_units else 0
+            _append_lost(line, gap, step or usual, None if before is None else pts[before], pts[row])
         line.append(row, pts[row])
         gap, before = 0, row
     _append_lost(line, gap, usual, None if before is None else pts[before], None)

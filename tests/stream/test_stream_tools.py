@@ -122,12 +122,10 @@ def test_a_cut_keeps_sound_and_pictures_together(
         part_sound: dict[bytes, Fraction] = {}
         list(whole.packets(lambda p: sound.setdefault(bytes(p), p.pts * p.time_base)))
         list(reader.packets(lambda p: part_sound.setdefault(bytes(p), p.pts * p.time_base)))
-        first = whole.header_facts(0)
         pictures = [coded.unwrap() for coded in reader]
         assert pictures == clip[1][-len(pictures) :]
         moved = (pictures[0].pts - reader.pts(0)) * reader.info.time_base
         assert moved == pytest.approx(at * 0.04, abs=0.05)
-        assert first == (len(clip[1][0].to_bytes()), clip[1][0].rate_index, 512)
         assert len(part_sound) > 20
         for payload, time in part_sound.items():
             assert sound[payload] - time == pytest.approx(moved, abs=0.0021)
