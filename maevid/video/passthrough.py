@@ -125,7 +125,8 @@ def copy_chapters_and_metadata(source: InputContainer, output: OutputContainer) 
 
 def stream_label(stream: Stream) -> str:
     """What to call a stream in a message to people: type, number, codec and language."""
-    codec = stream.codec_context.name if stream.codec_context is not None else stream.name
+    # PyAV's streams without a decoder have no name at all, attachments and data streams excepted.
+    codec = stream.codec_context.name if stream.codec_context is not None else getattr(stream, "name", None)
     details = [part for part in (codec, stream.language) if part and part != "und"]
     return f"{stream.type} stream {stream.index}" + (f" [{', '.join(details)}]" if details else "")
 
