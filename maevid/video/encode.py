@@ -22,7 +22,7 @@ from maevid.errors import OutputError, UsageError
 from maevid.video.frame import Frame, VideoInfo
 from maevid.video.matroska import set_sample_aspect_ratio
 from maevid.video.notices import Notices
-from maevid.video.passthrough import KEEP_TIMES, PassThrough, copy_chapters_and_metadata
+from maevid.video.passthrough import MUXER_OPTIONS, PassThrough, copy_chapters_and_metadata
 from maevid.video.timeline import DEFAULT_RATE
 
 _NATIVE = "yuv420p"
@@ -62,7 +62,7 @@ class EncoderSink:
         self._reformatter = VideoReformatter()
         _check_encoder(encoder)
         try:
-            self._container = av.open(str(path), "w", container_options=dict(KEEP_TIMES))
+            self._container = av.open(str(path), "w", container_options=dict(MUXER_OPTIONS))
             # Without random numbers and version names, the same frames give the same file.
             self._container.flags |= cast(int, Flags.bitexact.value)
         except ValueError as error:
