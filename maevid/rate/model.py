@@ -60,16 +60,18 @@ class Curves:
     def at(self, positions: Array | float, start: int = 0, stop: int | None = None) -> Array:
         """Values of the curves ``start``..``stop`` at one position, or at one each."""
         values, slopes = self.values[start:stop], self.slopes[start:stop]
-        x = np.broadcast_to(np.asarray(positions, dtype=np.float64), (len(values),))
         knots = self.knots
+        x = np.asarray(positions, dtype=np.float64)
         cell = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, knots.size - 2)
-        rows = np.arange(len(values))
-        inside = np.clip(x, knots[0], knots[-1])
+        inside = np.minimum(np.maximum(x, knots[0]), knots[-1])
         width = knots[cell + 1] - knots[cell]
         t = (inside - knots[cell]) / width
+        rows = slice(None) if x.ndim == 0 else np.arange(len(values))
         y0, y1 = values[rows, cell], values[rows, cell + 1]
         m0, m1 = slopes[rows, cell] * width, slopes[rows, cell + 1] * width
-        cubic = y0 + t * m0 + t * t * (3 * (y1 - y0) - 2 * m0 - m1) + t * t * t * (2 * (y0 - y1) + m0 + m1)
+        cubic = y0 + t * (m0 + t * (3 * (y1 - y0) - 2 * m0 - m1 + t * (2 * (y0 - y1) + m0 + m1)))
+        if np.all(x == inside):
+            return np.asarray(cubic, dtype=np.float64)
         beyond = np.where(x < inside, slopes[:, 0], slopes[:, -1])
         return np.asarray(cubic + (x - inside) * beyond, dtype=np.float64)
 

@@ -22,19 +22,29 @@ BitsAt = Callable[[float, int, int], Array]
 
 
 def solve_level(total: Callable[[float], float], want: float, low: float, high: float) -> float:
-    """The level in low..high where a non-decreasing total meets ``want``, or the nearer end."""
-    if total(low) >= want:
+    """The level in low..high (within 0.001) where a non-decreasing total meets ``want``, or the nearer end.
+
+    Regula falsi with the Illinois rule (M. Dowell and P. Jarratt, BIT 11, 1971), and bisection where that is slow.
+    """
+    below, above = total(low) - want, total(high) - want
+    if below >= 0:
         return low
-    if total(high) <= want:
+    if above <= 0:
         return high
-    for _ in range(40):
-        middle = (low + high) / 2
-        if total(middle) < want:
-            low = middle
+    side = 0
+    for turn in range(60):
+        level = (low * above - high * below) / (above - below) if turn % 8 < 6 else (low + high) / 2
+        miss = total(level) - want
+        if miss < 0:
+            low, below = level, miss
+            above = above / 2 if side < 0 else above
+            side = -1
         else:
-            high = middle
-        if high - low < 1e-4:
-            break
+            high, above = level, miss
+            below = below / 2 if side > 0 else below
+            side = 1
+        if high - low < 1e-3 or abs(miss) <= 1e-6 * abs(want):
+            return level
     return (low + high) / 2
 
 

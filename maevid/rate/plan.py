@@ -51,6 +51,10 @@ class Plan:
         """Estimated PSNR of the frames ``start``..``stop`` in dB."""
         return self.model.psnr(self.shape.positions(level, start, stop), start, stop)
 
+    def position(self, level: float, frame: int) -> float:
+        """Where one frame stands at a level."""
+        return float(np.ravel(self.shape.positions(level, frame, frame + 1))[0])
+
     def levels(self, cap: float, start: int = 0, available: float | None = None, gain: float = 1.0) -> Array:
         """The level of every frame from ``start`` on: ``cap``, or less where the peak limit demands it.
 
@@ -77,7 +81,7 @@ class Plan:
     def positions(self, levels: Array, cap: float, start: int = 0) -> Array:
         """Positions of the frames from ``start`` on, for the outcome of :meth:`levels`."""
         held = cap if self.peak is not None else None
-        return self.shape.positions(levels, start, cap=held)
+        return np.broadcast_to(self.shape.positions(levels, start, cap=held), (len(self) - start,))
 
     def total(self, cap: float, start: int = 0, available: float | None = None, gain: float = 1.0) -> float:
         """Estimated bits of all frames from ``start`` on under the peak limit."""

@@ -58,6 +58,11 @@ class Clip:
             for f in (range(len(self)) if frames is None else frames)
         ]
 
+    def starved(self, bits_per_pixel: float) -> float:
+        """Share of the frames that no rate index brings to this rate: what a live controller cannot foresee."""
+        want = self.rate(bits_per_pixel) * np.array(self.timeline.gaps)
+        return float(np.mean((self.written[:, 0] > want) | (self.written[:, -1] < want)))
+
     def constant_psnr(self, total: int) -> float:
         """Mean PSNR of the best constant λ with the same bytes, between indices where need be."""
         sums = self.written.sum(axis=0)
@@ -127,7 +132,7 @@ def contents(seed: int = 0) -> dict[str, Clip]:
     second = list(range(25, n, 25))
     levels = rng.uniform(-2.4, -0.3, len(twelve) + 1)
     hard_easy = np.where(np.arange(n) // 25 % 2 == 0, -2.2, -0.5)
-    vfr = np.cumsum([0.0, *rng.choice([1 / 60, 1 / 25, 1 / 10, 0.5], n - 1, p=[0.4, 0.4, 0.15, 0.05])])
+    vfr = np.cumsum([0.0, *rng.choice([1 / 60, 1 / 25, 1 / 10, 0.25], n - 1, p=[0.4, 0.4, 0.17, 0.03])])
     faded, light = fade(n)
     clips = [
         make_clip("plain", -1.2 + wander(n), seed=seed),
@@ -137,7 +142,7 @@ def contents(seed: int = 0) -> dict[str, Clip]:
         make_clip("fade", faded, brightness=light, seed=seed),
         make_clip("cuts12", np.repeat(levels, 12)[:n] + wander(n, 0.005), cuts=twelve, seed=seed),
         make_clip("easyhard", hard_easy + wander(n, 0.005), cuts=second, seed=seed),
-        make_clip("ramp", np.linspace(-2.6, -0.3, n) + wander(n, 0.005), seed=seed),
+        make_clip("ramp", np.linspace(-2.2, -0.6, n) + wander(n, 0.005), seed=seed),
         make_clip("vfr", -1.2 + wander(n), seconds=vfr.tolist(), seed=seed),
         make_clip("29.97", -1.2 + wander(n), seconds=[i * 1001 / 30000 for i in range(n)], seed=seed),
     ]

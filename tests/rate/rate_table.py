@@ -57,9 +57,9 @@ def request_for(clip: Clip, mode: str, target: float) -> RateRequest:
     if mode == "size":
         return RateRequest(size=int(rate * clip.timeline.duration / 8) + 9000)
     if mode == "peak":
-        return RateRequest(bitrate=rate, maxrate=1.4 * rate, bufsize=1.0 * rate)
+        return RateRequest(bitrate=rate, maxrate=1.2 * rate, bufsize=0.4 * rate)
     if mode == "peak one-pass":
-        return RateRequest(bitrate=rate, passes=1, maxrate=1.4 * rate, bufsize=1.0 * rate)
+        return RateRequest(bitrate=rate, passes=1, maxrate=1.2 * rate, bufsize=0.4 * rate)
     if mode == "psnr":
         return RateRequest(psnr={0.1: 27.0, 0.3: 31.0, 0.8: 35.0}[target])
     return RateRequest(bitrate=rate)
