@@ -40,7 +40,7 @@ PAYBACK_SLEW = 0.3
 CALM = 0.3
 """Weight of a frame's own activity against that of the frames before it, inside a scene."""
 STALE = 0.2
-"""Change of ln(bits), guessed from activity, after which the curve is measured again (half of it in a fade)."""
+"""Change of ln(bits), judged by activity, after which the curve is measured again (half in a fade)."""
 FLAT = 0.5
 """Range of ln(bits) over all rate indices below which a scene says nothing about the level."""
 GAP_FRAMES = 25
@@ -153,7 +153,11 @@ class LiveController(RateController):
 
     def _calmed(self, activity: float, *, fresh: bool) -> float:
         """Activity without its noise from frame to frame."""
-        return activity if fresh or self._cut or self._fading else self._activity + CALM * (activity - self._activity)
+        return (
+            activity
+            if fresh or self._cut or self._fading
+            else self._activity + CALM * (activity - self._activity)
+        )
 
     def _remember(self, own: Array) -> None:
         """Let the frame's curve into the average, in bit/s."""
@@ -206,14 +210,14 @@ class LiveController(RateController):
         return max(float(high - low) / (2 * reach), super()._slope(0, round(self._base)) / 1.5)
 
     def _peak_position(self, here: FrameStatistics, own: Array) -> float:
-        """The position at which the frame takes what flows in, and a fifth of what the bucket holds besides."""
+        """The position at which the frame takes what flows in, and a fifth of what the bucket holds."""
         if self._bucket is None or self.peak is None:
             return math.inf
         bucket = self._bucket.copy()
         for frame, bits in self._expected.items():
             bucket.take(self._issued[frame].seconds, bits)
         available = bucket.available(here.seconds)
-        inflow = min(available, self.peak.maxrate * self._gap)
+        inflow = min(available, self.peak.maxrate * self._usual_gap)
         allowed = 0.97 * inflow + 0.2 * (available - inflow)
         return float(np.interp(math.log(max(allowed, 1.0)), own + np.arange(KNOTS) * 1e-9, self._knots))
 

@@ -8,6 +8,7 @@ and J. Butland, 1984) and continued by straight lines, that is by the power law,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -100,7 +101,7 @@ def _spread(values: Array, measured: Array, frames: int, cuts: Sequence[int]) ->
         return values
     result = np.empty((frames, values.shape[1]))
     bounds = sorted({0, frames, *(c for c in cuts if 0 < c < frames)})
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in itertools.pairwise(bounds):
         own = (measured >= first) & (measured < last)
         chosen = own if own.any() else np.ones_like(own)
         for k in range(values.shape[1]):
@@ -159,6 +160,6 @@ def sample_frames(frames: int, cuts: Sequence[int] = (), every: int = 4, at_leas
         return list(range(frames))
     bounds = sorted({0, frames, *(c for c in cuts if 0 < c < frames)})
     chosen: set[int] = set()
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in itertools.pairwise(bounds):
         chosen |= {*range(first, last, every), last - 1}
     return sorted(chosen)

@@ -21,10 +21,13 @@ Array = npt.NDArray[np.float64]
 BitsAt = Callable[[float, int, int], Array]
 
 
-def solve_level(total: Callable[[float], float], want: float, low: float, high: float) -> float:
-    """The level in low..high (within 0.001) where a non-decreasing total meets ``want``, or the nearer end.
+def solve_level(
+    total: Callable[[float], float], want: float, low: float, high: float, tolerance: float = 1e-6
+) -> float:
+    """The level in low..high where a non-decreasing total meets ``want``, or the nearer end.
 
-    Regula falsi with the Illinois rule (M. Dowell and P. Jarratt, BIT 11, 1971), and bisection where that is slow.
+    It is found to 0.001 or to a relative ``tolerance`` of the total. Regula falsi with the Illinois rule (M. Dowell and P. Jarratt, BIT 11, 1971), and bisection where that
+    is slow.
     """
     below, above = total(low) - want, total(high) - want
     if below >= 0:
@@ -43,7 +46,7 @@ def solve_level(total: Callable[[float], float], want: float, low: float, high: 
             high, above = level, miss
             below = below / 2 if side > 0 else below
             side = 1
-        if high - low < 1e-3 or abs(miss) <= 1e-6 * abs(want):
+        if high - low < 1e-3 or abs(miss) <= tolerance * abs(want):
             return level
     return (low + high) / 2
 
@@ -100,14 +103,14 @@ def _fixed_ends(
     peak: Peak,
     stretch: tuple[int, int, float, float],
 ) -> None:
-    """Set levels within ``reach`` for a stretch (start, stop, bits before its first frame, after its last)."""
+    """Set levels within ``reach`` for a stretch (start, stop, bits before and after it)."""
     tolerance = 1e-4 * peak.bufsize
     todo = [stretch]
     while todo:
         start, stop, available, rest = todo.pop()
         span = times[start:stop]
         want = available + peak.maxrate * float(span[-1] - span[0]) - rest
-        level = solve_level(lambda x, i=start, j=stop: float(bits_at(x, i, j).sum()), want, *reach)
+        level = _uniform_level(bits_at, start, stop, want, reach)
         levels[start:stop] = level
         bits = bits_at(level, start, stop)
         before = available + peak.maxrate * (span - span[0]) - (np.cumsum(bits) - bits)
@@ -123,3 +126,8 @@ def _fixed_ends(
             split = start + int(np.argmax(spilled)) + 1
             left = max(0.0, peak.bufsize - peak.maxrate * float(times[split] - times[split - 1]))
             todo += [(split, stop, peak.bufsize, rest), (start, split, available, left)]
+
+
+def _uniform_level(bits_at: BitsAt, start: int, stop: int, want: float, reach: tuple[float, float]) -> float:
+    """The level at which a stretch has ``want`` bits."""
+    return solve_level(lambda level: float(bits_at(level, start, stop).sum()), want, *reach, 1e-4)

@@ -1,4 +1,4 @@
-"""Two passes: one level for the clip from measured frames, kept on target by what the written packets have."""
+"""Two passes: one level for the clip from measured frames, kept on target by what the packets have."""
 
 from __future__ import annotations
 
@@ -222,14 +222,13 @@ class BudgetController(PlannedController):
         if self.peak is not None:
             return super()._position(frame)
         if frame > 0:
-            ease = DEAD_BAND * self.budget
-            open_bits = self._open_bits()
-            near = [self._rest.solve(frame, bits / self._gain) for bits in (open_bits - ease, open_bits + ease)]
-            self.level = _towards(self.level, near, SLEW * self._unit)
+            ease, left = DEAD_BAND * self.budget, self._open_bits()
+            goal = [self._rest.solve(frame, bits / self._gain) for bits in (left - ease, left + ease)]
+            self.level = _towards(self.level, goal, SLEW * self._unit)
         return self.plan.position(self.level, frame)
 
     def _capped(self, frame: int, available: float) -> float:
-        self.level = self.plan.solve_bits(self._open_bits(), frame, available, self._gain)
+        self.level = self.plan.solve_bits(self._open_bits(), frame, available, self._gain, self.level)
         return self.level
 
     def _want(self, report: FrameReport) -> Want:
@@ -264,7 +263,9 @@ class BudgetController(PlannedController):
 
 
 class PsnrController(PlannedController):
-    """A mean PSNR-Y for the clip at one level, corrected by the PSNR of the coded frames where it is reported."""
+    """A mean PSNR-Y for the clip at one level, corrected by the PSNR of the coded frames where it is
+    reported.
+    """
 
     def __init__(self, plan: Plan, psnr: float, *, best_effort: bool = False) -> None:
         if not best_effort:

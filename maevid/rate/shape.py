@@ -66,7 +66,7 @@ class Shape:
         self._plain = bool(np.isnan(self.fixed).all() and not self.log_factors.any())
 
     def smooth(self, psnr: Sequence[float] | Array, gamma: float) -> None:
-        """Make λ_i ∝ D_i^γ, D_i from PSNR in dB; the level remains the mean of ln λ."""
+        """Make λ_i ∝ D_i^g, D_i from PSNR in dB; the level remains the mean of ln λ."""
         log_distortion = -np.asarray(psnr, dtype=np.float64) * math.log(10) / 10
         self.log_factors = self.log_factors + gamma * (log_distortion - log_distortion.mean())
         self._plain = False
@@ -74,7 +74,8 @@ class Shape:
     def positions(
         self, level: Array | float, start: int = 0, stop: int | None = None, *, cap: float | None = None
     ) -> Array:
-        """Positions of the frames ``start``..``stop`` at one level, or at one each (one for all where all agree).
+        """Positions of the frames ``start``..``stop`` at one level, or at one each (one for all where all
+        agree).
 
         Below ``cap`` (the level without a peak limit) frames that a zone fixes sink as the others do.
         """
