@@ -30,7 +30,7 @@ class Want:
 
 
 class Search:
-    """The tries at one frame. It ends after ``limit`` tries or when no index is left between two tried ones."""
+    """The tries at one frame. It ends after ``limit`` tries or when no index is left to try."""
 
     def __init__(self, lowest: int, highest: int, limit: int = 14) -> None:
         self.lowest, self.highest, self.limit = lowest, highest, limit

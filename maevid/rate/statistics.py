@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,13 +69,14 @@ class LumaAnalyser:
 
     @staticmethod
     def _shrink(y: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Means over cells of 8×8 (sampled every second row and column); small planes are kept whole."""
+        """Means over cells of 8x8 (sampled every second row and column); small planes are kept whole."""
         height, width = y.shape[0] // CELL, y.shape[1] // CELL
         if height == 0 or width == 0:
             return y.astype(np.float32)
         cells = y[: height * CELL : 2, : width * CELL : 2]
         half = CELL // 2
-        return cells.reshape(height, half, width, half).mean(axis=(1, 3), dtype=np.float32)
+        means = cells.reshape(height, half, width, half).mean(axis=(1, 3), dtype=np.float32)
+        return np.asarray(means, dtype=np.float32)
 
 
 def is_cut(here: FrameStatistics, previous: Sequence[FrameStatistics]) -> bool:
@@ -100,7 +102,7 @@ def is_fade(window: Sequence[FrameStatistics]) -> bool:
     """Whether brightness moves steadily one way over a window of at least three frames, contrast with it."""
     if len(window) < 3:
         return False
-    steps = [b.mean - a.mean for a, b in zip(window, window[1:], strict=False)]
+    steps = [b.mean - a.mean for a, b in itertools.pairwise(window)]
     contrast = window[-1].contrast - window[0].contrast
     one_way = all(s > 0.25 for s in steps) or all(s < -0.25 for s in steps)
     return one_way and abs(sum(steps)) > 1.0 and abs(contrast) > 0.05 * max(window[-1].contrast, 1.0)
