@@ -19,7 +19,7 @@ import torch
 
 from maevid.codec.entropy import Decoder, encode
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
-from maevid.errors import DamagedError, ModelError
+from maevid.errors import DamagedError, LatentError, ModelError
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import choose_placement
@@ -168,8 +168,8 @@ class MaeCodec(FrameCodec):
             latents = torch.where(anchor, latents, mean + self._decode_pass(decoder, passes[1], index[0]))
         decoder.finish()
         if _check_value(latents[0]) != packet.latent_check:
-            raise ModelError(
-                f"the decoded latents are not the encoder's: the tables of model {self.name} "
+            raise LatentError(
+                f"the packet is whole, but its latents are not the encoder's: the tables of {self.name} "
                 f"{self.identity.hex()} are damaged, or this machine does not compute exactly"
             )
         return latents, indices

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from maevid.errors import DamagedError, MaevidError, ModelError
+from maevid.errors import DamagedError, LatentError, MaevidError, ModelError
 from maevid.pipeline.measure import psnr
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame
@@ -93,7 +93,7 @@ def test_a_packet_of_other_weights_says_what_it_needs(mae, hall_frames) -> None:
 
 def test_a_wrong_check_value_is_told_apart_from_damage(mae, hall_frames) -> None:
     packet = mae.encode(hall_frames[0], 100).packet
-    with pytest.raises(ModelError, match="decoded latents"):
+    with pytest.raises(LatentError, match="not the encoder's"):
         mae.check(replace(packet, latent_check=packet.latent_check ^ 1))
 
 
