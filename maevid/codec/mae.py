@@ -23,7 +23,8 @@ from maevid.errors import DamagedError, LatentError, ModelError
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import choose_placement
-from maevid.model.network import SKIP_BELOW, Network, Quantised, latent_levels
+from maevid.model.network import Network, Quantised, latent_levels
+from maevid.model.prior import SKIP_BELOW
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame, Plane
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from maevid.model.config import ModelConfig
 from maevid.model.integer import ExactModule, round_to
 from maevid.model.likelihood import gaussian_bits
 from maevid.model.modulation import Modulation
-from maevid.model.prior import EntropyModel, HyperAnalysis, anchor_mask, scale_of_index
+from maevid.model.prior import SKIP_BELOW, EntropyModel, HyperAnalysis, anchor_mask, scale_of_index
 from maevid.model.transforms import Analysis, Gains, Synthesis, blocks_to_planes, planes_to_blocks
 
 
@@ -80,9 +81,19 @@ class ModulatedAutoencoder(nn.Module):
         position = self.position(lam)
         gains = self.gains(position)
         latents = self.analysis(source - 0.5, gains)
-        conditions = self.entropy.conditions(position, gains.analysis_16)
-
         z = self.hyper_analysis(latents, gains.hyper)
+        # In half precision the exact layers would not be exact.
+        with torch.autocast(latents.device.type, enabled=False) if self.entropy.exact else nullcontext():
+            bits_y, bits_z, decoded_latents = self._rate(latents, z, position, gains, noise=noise)
+
+        decoded = self.synthesis(decoded_latents, gains) + 0.5
+        return TrainingOutput(bits_y, bits_z, decoded, source)
+
+    def _rate(
+        self, latents: Tensor, z: Tensor, position: Tensor, gains: Gains, *, noise: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Bits of y and of z for each picture (B,), and the decoded latents."""
+        conditions = self.entropy.conditions(position, gains.analysis_16)
         z_hat = round_to(z, 1.0)
         z_rate = z + torch.rand_like(z) - 0.5 if noise else z_hat
         hyper_scale = scale_of_index(conditions.hyper_index)[:, :, None, None]
@@ -92,16 +103,25 @@ class ModulatedAutoencoder(nn.Module):
         mean, index = self.entropy.first(features, conditions)
         if self.entropy.two_passes:
             anchor = anchor_mask(latents)
-            anchors = torch.where(anchor, round_to(latents - mean, 1.0) + mean, 0.0)
+            anchors = torch.where(anchor, self._decoded(latents, mean, index), 0.0)
             mean_2, index_2 = self.entropy.second(features, anchors, conditions)
             mean = torch.where(anchor, mean, mean_2)
             index = torch.where(anchor, index, index_2)
-        rounded = round_to(latents - mean, 1.0)
-        deviation = latents - mean + torch.rand_like(latents) - 0.5 if noise else rounded
+        deviation = latents - mean
+        deviation = deviation + torch.rand_like(latents) - 0.5 if noise else round_to(deviation, 1.0)
         bits_y = gaussian_bits(deviation, scale_of_index(index)).sum((1, 2, 3))
+        return bits_y, bits_z, self._decoded(latents, mean, index)
 
-        decoded = self.synthesis(rounded + mean, gains) + 0.5
-        return TrainingOutput(bits_y, bits_z, decoded, source)
+    def _decoded(self, latents: Tensor, mean: Tensor, index: Tensor) -> Tensor:
+        """Latents as the decoder gets them, with the gradient of the identity.
+
+        Once the arithmetic is exact, latents too certain to be coded are their means. Their bits still
+        count: an encoder that could drop them for free would let them grow.
+        """
+        rounded = round_to(latents - mean, 1.0)
+        if self.entropy.exact:
+            rounded = rounded - torch.where(index >= SKIP_BELOW, 0.0, rounded).detach()
+        return rounded + mean
 
     def thaw(self) -> ModulatedAutoencoder:
         """Make a network loaded from a model file trainable again; returns itself."""

@@ -208,4 +208,6 @@ class LinearPredictor(ExactModule):
         if self.exact:
             latents = round_to(latents, self.INPUT_STEP).clamp(-self.INPUT_LIMIT, self.INPUT_LIMIT)
             weight = self.weight if self.frozen else self.quantised()
-        return F.conv2d(latents, weight, padding=1, groups=latents.shape[1]).float()
+        # Latents reach the thousands: in half precision their low bits, and with them the prediction, are lost.
+        with torch.autocast(latents.device.type, enabled=False):
+            return F.conv2d(latents, weight, padding=1, groups=latents.shape[1])

@@ -13,12 +13,9 @@ from torch import Tensor
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import Placement
-from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, MEAN_STEP, Conditions, anchor_mask
+from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, MEAN_STEP, SKIP_BELOW, Conditions, anchor_mask
 from maevid.model.transforms import ALIGNMENT, Gains, blocks_to_planes, planes_to_blocks
 from maevid.video.frame import Plane
-
-SKIP_BELOW = 4
-"""Latents of a scale index below this are not coded: their value is the mean."""
 
 SYMBOL_LIMIT = 2.0**19
 """Largest symbol; ±2^19 plus a mean in sixteenths is still exact in float32, and no picture comes near it."""

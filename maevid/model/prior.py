@@ -38,6 +38,8 @@ from maevid.model.modulation import ConditionalVector
 SCALES = 64
 SCALE_FLOOR = 0.11
 INDICES_PER_OCTAVE = 16 / 3
+SKIP_BELOW = 4
+"""Latents of a scale index below this are not coded: their value is the mean."""
 INDEX_STEP = 1 / 8
 MEAN_STEP = 1 / 16
 MEAN_LIMIT = 16384.0
