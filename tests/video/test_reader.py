@@ -62,6 +62,14 @@ def test_times_of_variable_rate_and_b_frames_are_exact(clip: ClipMaker, encoder:
     assert reader.warnings == []
 
 
+def test_avi_with_b_frames_has_evenly_spaced_times(clip: ClipMaker) -> None:
+    """AVI has decoding times only; what FFmpeg makes up from them is out of order."""
+    reader, frames = read(clip("a.avi", frames=12, encoder="mpeg4", options={"bf": "2"}))
+    times = [frame.pts for frame in frames]
+    assert [time - times[0] for time in times] == list(range(12))
+    assert reader.warnings == []
+
+
 def test_negative_times_survive(clip: ClipMaker) -> None:
     """Evenly spaced, since FFmpeg's Matroska reader computes times below zero from the frame duration."""
     path = clip("a.mkv", frames=4, pts=[-80, -40, 0, 60], time_base=Fraction(1, 1000))
