@@ -240,6 +240,30 @@ def test_standard_input(clip: ClipMaker) -> None:
     assert piped.stdout.decode().strip() == "standard input [0, 1, 2, 3, 4, 5]"
 
 
+def test_standard_input_that_is_a_file_can_be_searched(clip: ClipMaker) -> None:
+    """An MP4 has its table of contents at the end, where a pipe cannot go back from."""
+    path = clip("a.mp4", encoder="libx264")
+    script = "from maevid.video.reader import VideoReader\nprint(len(list(VideoReader('-'))))"
+    with open(path, "rb") as file:
+        redirected = subprocess.run(
+            [sys.executable, "-c", script], stdin=file, capture_output=True, check=True, timeout=60
+        )
+    assert redirected.stdout.strip() == b"6"
+
+
+def test_a_named_pipe_is_read(clip: ClipMaker, tmp_path: Path) -> None:
+    path = clip("a.mkv")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    script = (
+        "import sys, pathlib; pathlib.Path(sys.argv[2]).write_bytes(pathlib.Path(sys.argv[1]).read_bytes())"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(path), str(pipe)]) as feeder:
+        _, frames = read(pipe)
+    assert feeder.returncode == 0
+    assert [frame.pts for frame in frames] == [0, 40, 80, 120, 160, 200]
+
+
 def test_a_name_that_looks_like_a_url_is_a_file(
     clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
