@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import pattern  # type: ignore[import-not-found]
+from video_clips import pattern
 
 from maevid.errors import InputError
 from maevid.video.frame import ColorTags, Frame
