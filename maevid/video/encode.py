@@ -127,11 +127,11 @@ class EncoderSink:
         picture.color_trc = color.transfer
         picture.color_range = {None: 0, False: 1, True: 2}[color.full_range]
         wanted = self._stream.codec_context.pix_fmt
-        if wanted != _NATIVE:
-            picture = self._reformatter.reformat(picture, format=wanted, interpolation=_ACCURATE)
-        picture.pts, picture.time_base = frame.pts, frame.time_base
-        picture.duration = frame.duration
         with self._telling_failures():
+            if wanted != _NATIVE:
+                picture = self._reformatter.reformat(picture, format=wanted, interpolation=_ACCURATE)
+            picture.pts, picture.time_base = frame.pts, frame.time_base
+            picture.duration = frame.duration
             self._container.mux(self._stream.encode(picture))
 
     def wants(self, packet: Packet[Stream]) -> bool:

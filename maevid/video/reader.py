@@ -192,7 +192,7 @@ class VideoReader:
     def _frame(self, picture: av.VideoFrame) -> Frame:
         """The next frame from a decoded picture."""
         duration = picture.duration or 0
-        pts = self._timeline.place(picture.pts, picture.dts, duration)
+        pts = self._timeline.place(picture.pts, picture.dts)
         info = self.info
         if (picture.width, picture.height) != (info.width, info.height):
             where = f"frame {self._index} ({float(pts * self.time_base):.3f} s)"

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import pattern  # type: ignore[import-not-found]
+from video_clips import pattern
 
 from maevid.errors import InputError
 from maevid.video.frame import ColorTags, Frame
@@ -59,6 +59,14 @@ def test_times_of_variable_rate_and_b_frames_are_exact(clip: ClipMaker, encoder:
     path = clip("a.mp4", frames=10, pts=pts, time_base=Fraction(1, 30_000), encoder=encoder)
     reader, frames = read(path)
     assert [frame.pts * frame.time_base for frame in frames] == [Fraction(time, 30_000) for time in pts]
+    assert reader.warnings == []
+
+
+def test_avi_with_b_frames_has_evenly_spaced_times(clip: ClipMaker) -> None:
+    """AVI has decoding times only; what FFmpeg makes up from them is out of order."""
+    reader, frames = read(clip("a.avi", frames=12, encoder="mpeg4", options={"bf": "2"}))
+    times = [frame.pts for frame in frames]
+    assert [time - times[0] for time in times] == list(range(12))
     assert reader.warnings == []
 
 
@@ -230,6 +238,30 @@ def test_standard_input(clip: ClipMaker) -> None:
         command, input=path.read_bytes(), capture_output=True, check=True, cwd=Path.cwd(), timeout=60
     )
     assert piped.stdout.decode().strip() == "standard input [0, 1, 2, 3, 4, 5]"
+
+
+def test_standard_input_that_is_a_file_can_be_searched(clip: ClipMaker) -> None:
+    """An MP4 has its table of contents at the end, where a pipe cannot go back from."""
+    path = clip("a.mp4", encoder="libx264")
+    script = "from maevid.video.reader import VideoReader\nprint(len(list(VideoReader('-'))))"
+    with open(path, "rb") as file:
+        redirected = subprocess.run(
+            [sys.executable, "-c", script], stdin=file, capture_output=True, check=True, timeout=60
+        )
+    assert redirected.stdout.strip() == b"6"
+
+
+def test_a_named_pipe_is_read(clip: ClipMaker, tmp_path: Path) -> None:
+    path = clip("a.mkv")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    script = (
+        "import sys, pathlib; pathlib.Path(sys.argv[2]).write_bytes(pathlib.Path(sys.argv[1]).read_bytes())"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(path), str(pipe)]) as feeder:
+        _, frames = read(pipe)
+    assert feeder.returncode == 0
+    assert [frame.pts for frame in frames] == [0, 40, 80, 120, 160, 200]
 
 
 def test_a_name_that_looks_like_a_url_is_a_file(

@@ -12,11 +12,11 @@ from maevid.video.timeline import Timeline
 Times = list[int | None]
 
 
-def placed(times: Times, *, duration: int = 0, dts: Times | None = None) -> tuple[list[int], list[str]]:
+def placed(times: Times, *, dts: Times | None = None) -> tuple[list[int], list[str]]:
     notices = Notices()
     timeline = Timeline(Fraction(1, 1000), Fraction(25), notices)
     decoding = dts or [None] * len(times)
-    result = [timeline.place(pts, at, duration) for pts, at in zip(times, decoding, strict=True)]
+    result = [timeline.place(pts, at) for pts, at in zip(times, decoding, strict=True)]
     return result, notices.texts()
 
 
@@ -27,13 +27,15 @@ def test_sound_times_pass_untouched(times: Times) -> None:
 
 def test_missing_times_follow_their_predecessor() -> None:
     result, notices = placed([None, None, 100, None, 200])
-    assert result == [0, 40, 100, 140, 200]
-    assert notices == ["frame 0 has no time; rebuilt from its neighbours (and 2 more like it)"]
+    assert result == [0, 40, 100, 160, 200]
+    assert notices == ["frame 0 has no time; it follows the last one (and 2 more like it)"]
 
 
-def test_missing_times_use_known_durations_and_decoding_times() -> None:
-    assert placed([0, None, None], duration=33)[0] == [0, 33, 66]
-    assert placed([0, None, None], dts=[0, 50, 20])[0] == [0, 50, 90]
+def test_missing_times_are_decoding_times() -> None:
+    assert placed([None, None, None], dts=[10, 50, 90]) == ([10, 50, 90], [])
+    assert placed([0, None, None], dts=[0, 50, 20])[0] == [0, 50, 100]
+    # The decoder gives its last pictures without a packet, hence without a decoding time.
+    assert placed([None, None, None, None], dts=[10, 50, None, None]) == ([10, 50, 90, 130], [])
 
 
 def test_a_repeated_time_moves_by_one_unit_only() -> None:
