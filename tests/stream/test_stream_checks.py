@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MODEL, WEIGHTS, copy_with_audio, make_packets, video_info, write_file
+from streamfiles import MODEL, WEIGHTS, copy_with_audio, make_packets, video_info, write_file
 
 from maevid.codec.interface import Encoded, FrameCodec
 from maevid.errors import DamagedError, ModelError
