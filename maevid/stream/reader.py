@@ -73,7 +73,8 @@ class StreamReader:
 
     ``info`` holds the facts of the video: from the track's tags, or where those are lost from the track's
     header and the packets (then pts are block times in milliseconds). ``tags`` are the track's tags,
-    ``described`` what they mean to maevid.
+    ``described`` what they mean to maevid. ``warnings`` gathers lines for people about what had to be left
+    out.
 
     Raises InputError for what is no maevid file, and DamagedError for one that is cut before its first whole
     packet. A picture of more than ``max_pixels`` luma samples counts as damaged.
@@ -82,6 +83,7 @@ class StreamReader:
     def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
         self.path = Path(path)
         self.max_pixels = max_pixels
+        self.warnings: list[str] = []
         self._lock = threading.Lock()
         self._container: InputContainer | None = None
         self._file = open_descriptor(self.path)
@@ -175,7 +177,7 @@ class StreamReader:
         """All coded pictures in order; packets of other streams go to ``on_packet`` as their time comes.
 
         Their stream indices are those of :attr:`container`, their times shifted to go with the pictures' pts.
-        Where the file is damaged they end early.
+        Where the file is damaged they end early, and a line in ``warnings`` says so.
         """
         others = self._other_packets() if on_packet else iter(())
         waiting = next(others, None)
@@ -323,9 +325,9 @@ class StreamReader:
     def _other_packets(self) -> Iterator[av.Packet[Stream]]:
         import av.error
 
-        with self._open_container() as container:
-            streams = [s for s in container.streams if s.index != self.video_index and s.type in _CARRIED]
-            try:
+        try:
+            with self._open_container() as container:
+                streams = [s for s in container.streams if s.index != self.video_index and s.type in _CARRIED]
                 for packet in container.demux(streams) if streams else ():
                     if packet.pts is None and packet.dts is None:
                         continue
@@ -336,9 +338,9 @@ class StreamReader:
                     if packet.dts is not None:
                         packet.dts -= moved
                     yield packet
-            except av.error.FFmpegError:
-                # What follows damage cannot be told from noise; the pictures do not depend on it.
-                return
+        except (DamagedError, av.error.FFmpegError) as error:
+            # The pictures do not depend on it: they go on.
+            self.warnings.append(f"sound and subtitles of {self.path} end early, it is damaged: {error}")
 
 
 def _reopen(path: Path, max_pixels: int) -> StreamReader:

@@ -88,7 +88,7 @@ def _common_difference(rows: Columns, time_base: Fraction) -> int | None:
     It is the usual case, told fast."""
     pts, time = np.array(rows.pts), np.array(rows.time)
     n, d = 2000 * time_base.numerator, 2 * time_base.denominator
-    if any(rows.state) or not len(rows) or max(-pts.min(), pts.max()) > (2**62 - d) // n:
+    if any(rows.state) or not len(rows) or max(-int(pts.min()), int(pts.max())) > (2**62 - d) // n:
         return None
     differences = (time + 500_000) // 1_000_000 - (pts * n + d // 2) // d
     first = int(differences[0])

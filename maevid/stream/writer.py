@@ -39,6 +39,14 @@ _OPTIONS = {
 }
 _KNOWN_AT_THE_END = ("NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "BPS")
 
+PICTURE_OVERHEAD = 9 + 20 + 31
+"""Bytes that the container adds to a picture at most: its block's header, a cluster's, and an entry in the
+cues."""
+OTHER_OVERHEAD = 17 + 20
+"""Bytes that the container adds to a packet of another stream at most: block group and cluster."""
+FILE_OVERHEAD = 64
+"""Bytes that the container adds at the end, whatever the file holds."""
+
 
 class StreamWriter:
     """Writes packets in presentation order, and what is copied from a source, to a maevid file.
@@ -81,7 +89,7 @@ class StreamWriter:
         self._first_pts = 0
         self._end_pts = 0
         self._last_time: int | None = None
-        self._started = False
+        self._header_bytes = 0
         self._size: int | None = None
         self._others: PassThrough | None = None
         self._atomic = AtomicFile(path)
@@ -129,6 +137,21 @@ class StreamWriter:
             return self._size
         return self._atomic.temporary.stat().st_size
 
+    def start(self) -> int:
+        """Write the header now, not with the first packet; returns its bytes, attachments and all counted.
+
+        The file that :meth:`close` completes has at most as many bytes as the header, FILE_OVERHEAD, all
+        payloads, PICTURE_OVERHEAD for each picture and OTHER_OVERHEAD for each packet of another stream.
+        """
+        if not self._header_bytes:
+            with self._failing_clearly():
+                self._container.start_encoding()
+                self._header_bytes = self._atomic.temporary.stat().st_size
+                # At once, so that even the unfinished file is a maevid file.
+                with self._atomic.temporary.open("r+b") as file:
+                    self._edit_tracks(file)
+        return self._header_bytes
+
     def write(self, packet: Packet) -> int:
         """Write one coded picture; returns its bytes. Raises ValueError for a packet of another model."""
         if packet.model != self._model:
@@ -138,8 +161,8 @@ class StreamWriter:
         time = milliseconds(packet.pts, self._info.time_base)
         time = time if self._last_time is None else max(time, self._last_time)
         end = milliseconds(packet.pts + packet.duration, self._info.time_base)
+        self.start()
         with self._failing_clearly():
-            self._start()
             block = av.Packet(data)
             block.stream = self._stream
             block.time_base = _MILLISECOND
@@ -161,8 +184,8 @@ class StreamWriter:
         The packet must not be used again.
         """
         if self._others is not None and self._others.wants(packet):
+            self.start()
             with self._failing_clearly():
-                self._start()
                 self._others.mux(packet)
 
     def close(self) -> None:
@@ -202,14 +225,6 @@ class StreamWriter:
             self.close()
         else:
             self.abort()
-
-    def _start(self) -> None:
-        """Write the header, once, so that even the unfinished file is a maevid file."""
-        if not self._started:
-            self._container.start_encoding()
-            self._started = True
-            with self._atomic.temporary.open("r+b") as file:
-                self._edit_tracks(file)
 
     def _edit_tracks(self, file: BinaryIO) -> None:
         info = self._info

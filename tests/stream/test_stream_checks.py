@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MODEL, WEIGHTS, copy_with_audio, make_packets, video_info, write_file
+from streamfiles import MODEL, WEIGHTS, copy_with_audio, make_packets, video_info, write_file
 
 from maevid.codec.interface import Encoded, FrameCodec
 from maevid.errors import DamagedError, ModelError
@@ -159,6 +159,12 @@ def test_facts_of_a_file_that_ffmpeg_cannot_open(tmp_path: Path, source_clip: Pa
     path.write_bytes(data[:at] + b"\x42\xf7\x81\x63" + data[at + 4 :])
     facts = read_facts(path)
     assert facts.frames == 50
+    with StreamReader(path) as reader:
+        assert len(list(reader.packets(lambda packet: None))) == 50
+        assert len(reader.warnings) == 1
+        assert "sound and subtitles" in reader.warnings[0]
+        with pytest.raises(DamagedError, match="cannot be opened by FFmpeg"):
+            _ = reader.container
     assert [(track.kind, track.codec) for track in facts.tracks] == [
         ("audio", "A_AAC"),
         ("subtitle", "S_TEXT/UTF8"),

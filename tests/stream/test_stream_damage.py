@@ -10,7 +10,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from conftest import MODEL, copy_with_audio, make_packets, video_info, write_file
+from streamfiles import MODEL, copy_with_audio, make_packets, video_info, write_file
 
 from maevid.errors import DamagedError, InputError, MaevidError
 from maevid.stream import ebml

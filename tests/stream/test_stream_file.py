@@ -12,14 +12,14 @@ from pathlib import Path
 
 import av
 import pytest
-from conftest import MODEL, WEIGHTS, audio_payloads, copy_with_audio, make_packets, video_info, write_file
+from streamfiles import MODEL, WEIGHTS, audio_payloads, copy_with_audio, make_packets, video_info, write_file
 
 from maevid.errors import DamagedError, InputError, OutputError
 from maevid.stream.header import STAND_IN
 from maevid.stream.matroska import CODEC_ID
 from maevid.stream.packet import Packet
 from maevid.stream.reader import StreamReader
-from maevid.stream.writer import StreamWriter
+from maevid.stream.writer import FILE_OVERHEAD, OTHER_OVERHEAD, PICTURE_OVERHEAD, StreamWriter
 from maevid.video.frame import ColorTags, VideoInfo
 
 
@@ -214,6 +214,32 @@ def test_numbers_known_at_the_end_are_true(tmp_path: Path) -> None:
     assert tags["NUMBER_OF_FRAMES"] == "50"
     assert tags["NUMBER_OF_BYTES"] == str(sum(sizes))
     assert tags["BPS"] == str(round(8 * sum(sizes) / 2))
+
+
+@pytest.mark.parametrize(("count", "size", "sound"), [(1, 40, False), (60, 40, True), (300, 5000, True)])
+def test_the_size_of_a_file_is_bounded_in_advance(
+    tmp_path: Path, source_clip: Path, count: int, size: int, sound: bool
+) -> None:
+    others: list[int] = []
+    with (
+        av.open(str(source_clip)) as source,
+        StreamWriter(
+            tmp_path / "a.mkv", video_info(), codec="mae", model=MODEL, weights=WEIGHTS, source=source
+        ) as writer,
+    ):
+        header = writer.start()
+        assert header == writer.bytes_written == writer.start()
+        for packet in source.demux(audio=0) if sound else ():
+            if packet.size:
+                others.append(packet.size)
+                writer.copy(packet)
+        for packet in make_packets(count, size=size):
+            writer.write(packet)
+    bound = header + FILE_OVERHEAD + writer.packet_bytes + sum(others)
+    bound += count * PICTURE_OVERHEAD + len(others) * OTHER_OVERHEAD
+    assert writer.bytes_written <= bound
+    added = writer.bytes_written - header - writer.packet_bytes - sum(others)
+    assert added >= 20 * count
 
 
 def test_failure_leaves_nothing_and_keeps_what_stood_there(tmp_path: Path) -> None:

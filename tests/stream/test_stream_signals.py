@@ -16,7 +16,7 @@ from maevid.stream.reader import StreamReader
 WRITER = """
 import sys, time
 sys.path.insert(0, sys.argv[2])
-from conftest import MODEL, WEIGHTS, make_packets, video_info
+from streamfiles import MODEL, WEIGHTS, make_packets, video_info
 from maevid.stream.writer import StreamWriter
 
 packets = make_packets(400, size=3000)
@@ -63,7 +63,7 @@ def test_interrupt_leaves_no_file_and_keeps_an_existing_one(
 
 
 def test_interrupts_without_a_pause_hit_the_muxer_itself(tmp_path: Path) -> None:
-    for delay in (0.0, 0.001, 0.002, 0.004, 0.008):
+    for delay in (0.0, 0.002, 0.006):
         process = start(tmp_path / "out.mkv", 0.0)
         time.sleep(delay)
         process.send_signal(signal.SIGINT)

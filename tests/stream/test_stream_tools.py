@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from conftest import audio_payloads, copy_with_audio, make_packets, video_info, write_file
+from streamfiles import audio_payloads, copy_with_audio, make_packets, video_info, write_file
 
 from maevid.stream.packet import Packet
 from maevid.stream.reader import StreamReader
