@@ -10,6 +10,7 @@ stretch levels can only move the other way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -24,12 +25,14 @@ BitsAt = Callable[[float, int, int], Array]
 def solve_level(
     total: Callable[[float], float], want: float, low: float, high: float, tolerance: float = 1e-6
 ) -> float:
-    """The level in low..high where a non-decreasing total meets ``want``, or the nearer end.
+    """The level in low..high where a non-decreasing positive total meets ``want``, or the nearer end.
 
-    It is found to 0.001 or to a relative ``tolerance`` of the total. Regula falsi with the Illinois rule (M. Dowell and P. Jarratt, BIT 11, 1971), and bisection where that
-    is slow.
+    It is found to 0.001, or to a relative ``tolerance`` of the total: by regula falsi on ln(total), which is
+    nearly straight, with the Illinois rule (M. Dowell and P. Jarratt, BIT 11, 1971) and some bisection.
     """
-    below, above = total(low) - want, total(high) - want
+    if want <= 0:
+        return low
+    below, above = math.log(total(low) / want), math.log(total(high) / want)
     if below >= 0:
         return low
     if above <= 0:
@@ -37,7 +40,7 @@ def solve_level(
     side = 0
     for turn in range(60):
         level = (low * above - high * below) / (above - below) if turn % 8 < 6 else (low + high) / 2
-        miss = total(level) - want
+        miss = math.log(total(level) / want)
         if miss < 0:
             low, below = level, miss
             above = above / 2 if side < 0 else above
@@ -46,7 +49,7 @@ def solve_level(
             high, above = level, miss
             below = below / 2 if side > 0 else below
             side = 1
-        if high - low < 1e-3 or abs(miss) <= tolerance * abs(want):
+        if high - low < 1e-3 or abs(miss) <= tolerance:
             return level
     return (low + high) / 2
 

@@ -91,7 +91,7 @@ class PlannedController(RateController):
 
     def _is_checkpoint(self, frame: int) -> bool:
         rest = len(self.plan) - frame
-        return frame > 0 and (rest <= 12 or frame % max(16, len(self.plan) // 40) == 0)
+        return frame > 0 and (rest <= 10 or frame % max(25, len(self.plan) // 40) == 0)
 
     def _replan(self, frame: int, available: float) -> None:
         """Plan the frames from here on afresh, from what the bucket holds and what was learned."""

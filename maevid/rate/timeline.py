@@ -1,4 +1,4 @@
-"""When frames are shown and for how long: every bit rate is reckoned from these times, never a nominal one."""
+"""When frames are shown and for how long: bit rates are reckoned from these times, never a nominal one."""
 
 from __future__ import annotations
 
