@@ -222,17 +222,17 @@ class Index:
 
     def _take_block(self, body: int, size: int) -> bool:
         at = self._seen(body, min(size, _BEFORE_PACKET + MAX_HEADER))
-        number_bytes = 9 - self._window[at].bit_length() if size else 9
+        block = self._window[at : at + min(size, _BEFORE_PACKET + MAX_HEADER)]
+        number_bytes = 9 - block[0].bit_length() if block else 9
         start = number_bytes + 3
-        if number_bytes > 8 or size < start or self.video is None:
+        if number_bytes > 8 or len(block) < start or self.video is None:
             return False
-        block = self._window[at : at + min(size, start + MAX_HEADER)]
         number = int.from_bytes(block[:number_bytes]) - (1 << 7 * number_bytes)
         ours = number == self.video.number
         # A damaged track number must not hide a picture: a packet that fits its block exactly is one.
         if not ours and (number in self._other_video or block[start : start + 2] != MAGIC):
             return True
-        header = _header_of(block[start:])
+        header = _header_of(block[start : start + MAX_HEADER])
         laced = block[start - 1] & 0x06
         exact = header is not None and header.packet_bytes == size - start and not laced
         if ours or exact:

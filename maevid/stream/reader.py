@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from maevid.atomic import reason
 from maevid.errors import DamagedError, InputError
 from maevid.stream.index import DAMAGED, Index
 from maevid.stream.matroska import Track
@@ -102,9 +103,10 @@ class StreamReader:
             if not len(self):
                 raise DamagedError(f"{self.path} is cut before its first whole packet: nothing is left of it")
             self.info = self._make_info()
-        except BaseException:
-            os.close(self._file)
-            self._file = -1
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise InputError(f"cannot read {self.path}: {reason(error)}") from error
             raise
 
     def __len__(self) -> int:
@@ -246,7 +248,12 @@ class StreamReader:
         size = self._index.rows.size[row]
         if size > LARGEST_PACKET:
             raise DamagedError(f"packet of {size} bytes is over the limit of {LARGEST_PACKET}")
-        data = os.pread(self._file, size, self._index.rows.offset[row])
+        if self._file < 0:
+            raise ValueError("the reader is closed")
+        try:
+            data = os.pread(self._file, size, self._index.rows.offset[row])
+        except OSError as error:
+            raise DamagedError(f"packet cannot be read: {reason(error)}") from error
         return Packet.from_bytes(data, max_pixels=self.max_pixels)
 
     def _is_intact(self, row: int) -> bool:

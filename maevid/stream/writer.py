@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 _MILLISECOND = Fraction(1, 1000)
+_LARGEST_AREA = (2**31 - 1) // 8
+"""libavutil's own limit on width times height, each with a margin of 128."""
 _BLANK = " " * 20
 """Room for a number that is known only at the end."""
 _OPTIONS = {
@@ -81,6 +83,8 @@ class StreamWriter:
     ) -> None:
         if len(model) != 4:
             raise ValueError(f"a model is identified by 4 bytes, not {len(model)}")
+        if (info.width + 128) * (info.height + 128) >= _LARGEST_AREA:
+            raise OutputError(f"a {info.width}x{info.height} picture is too large to write, even for FFmpeg")
         self.path = Path(path)
         self.frames = 0
         self.packet_bytes = 0

@@ -262,6 +262,53 @@ def test_a_file_without_pictures_is_not_made(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_what_cannot_be_written_is_told_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="does not exist"):
+        write_file(tmp_path / "missing" / "a.mkv", make_packets(1))
+    with pytest.raises(ValueError, match="4 bytes"):
+        StreamWriter(tmp_path / "a.mkv", video_info(), codec="mae", model=b"abc", weights=WEIGHTS)
+    with pytest.raises(OutputError, match="16384x16384 picture is too large"):
+        write_file(tmp_path / "a.mkv", make_packets(1), video_info(width=16384, height=16384))
+    largest = write_file(tmp_path / "a.mkv", make_packets(1), video_info(width=65535, height=3960))
+    assert StreamReader(largest).info.width == 65535
+    largest.unlink()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_source_that_fails_at_once_leaves_nothing(tmp_path: Path, source_clip: Path) -> None:
+    source = av.open(str(source_clip))
+    source.close()
+    with pytest.raises(AssertionError, match="not open"):
+        StreamWriter(
+            tmp_path / "a.mkv", video_info(), codec="mae", model=MODEL, weights=WEIGHTS, source=source
+        )
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a:b %d é.mkv", "-o.mkv", "concat:x.mkv", "x", "x.mp4"])
+def test_any_name_is_just_a_name(tmp_path: Path, name: str) -> None:
+    path = write_file(tmp_path / name, make_packets(3))
+    assert os.listdir(tmp_path) == [name]
+    with StreamReader(path) as reader:
+        assert len(list(reader.packets(lambda packet: None))) == 3
+        assert len(reader.container.streams) == 1
+
+
+def test_closing_twice_is_harmless_and_a_closed_reader_says_so(tmp_path: Path) -> None:
+    writer = StreamWriter(tmp_path / "a.mkv", video_info(), codec="mae", model=MODEL, weights=WEIGHTS)
+    assert writer.skipped == []
+    writer.write(make_packets(1)[0])
+    writer.close()
+    writer.close()
+    writer.abort()
+    reader = StreamReader(tmp_path / "a.mkv")
+    reader.close()
+    reader.close()
+    assert len(reader) == 1
+    with pytest.raises(ValueError, match="closed"):
+        reader.packet(0)
+
+
 def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     """The limit on file size stands for a full disk: the same failing write, without a mount."""
     import resource
