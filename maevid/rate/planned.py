@@ -190,8 +190,7 @@ class BudgetController(PlannedController):
         self.overhead_bits = overhead_bits
         self.hard = hard
         self.tolerance = tolerance
-        low, high = plan.reach()
-        self._goal = min(max(self._aim(), low), high)
+        self._goal = self._aim() if plan.peak is None else min(self._aim(), plan.reach()[1])
         super().__init__(plan, plan.solve_bits(self._goal), best_effort=best_effort)
         self._target_unit, self._target = unit, target
         low, high = self.bounds.lowest, self.bounds.highest
