@@ -21,8 +21,8 @@ class FrameStatistics:
     ``seconds`` is its presentation time. ``mean`` and ``contrast`` (standard deviation) are luma levels
     0..255; ``activity`` is the mean absolute difference of neighbouring samples; ``difference`` is the mean
     absolute difference to the previous frame's thumbnail (0..255), ``structure`` the same with the means
-    taken out, and ``histogram_distance`` half the L1 distance of the luma histograms (0..1). The last three
-    are 0 for a first frame.
+    taken out, and ``histogram_distance`` half the L1 distance of the luma histograms (0..1). These three
+    are 0 for the first frame of a clip, which ``first`` marks.
     """
 
     seconds: float
@@ -32,6 +32,7 @@ class FrameStatistics:
     difference: float = 0.0
     structure: float = 0.0
     histogram_distance: float = 0.0
+    first: bool = False
 
 
 class LumaAnalyser:
@@ -70,6 +71,7 @@ class LumaAnalyser:
             difference=difference,
             structure=structure,
             histogram_distance=distance,
+            first=before is None,
         )
 
     @staticmethod
@@ -92,11 +94,12 @@ def is_cut(here: FrameStatistics, previous: Sequence[FrameStatistics]) -> bool:
     """
     if not previous:
         return True
-    usual = float(np.median([s.structure for s in previous[-8:]]))
+    known = [s.structure for s in previous[-8:] if not s.first]
+    usual = float(np.median(known)) if known else here.structure / 3
     scale = max(here.contrast, previous[-1].contrast, 12.0)
     share = here.structure / scale
     sudden = here.structure > 2.5 * usual + 1.0
-    return sudden and (share > 0.3 or (share > 0.12 and here.histogram_distance > 0.35))
+    return sudden and (share > (0.3 if known else 0.5) or (share > 0.12 and here.histogram_distance > 0.35))
 
 
 def is_fade(window: Sequence[FrameStatistics]) -> bool:

@@ -119,6 +119,7 @@ def make_clip(
             activity=float(activity[i]),
             difference=float(moved[i]),
             structure=float(still[i]),
+            first=i == 0,
             histogram_distance=0.0 if i == 0 else 0.6 if i in cuts else 0.05,
         )
         for i in range(n)

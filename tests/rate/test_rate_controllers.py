@@ -21,6 +21,7 @@ from maevid.rate import (
     make_controller,
     trial_indices,
 )
+from maevid.rate.planned import Remainder
 
 TRIALS = trial_indices(0, 255)
 
@@ -350,6 +351,19 @@ def test_psnr_estimates_that_are_off_are_corrected(clips):
     limited = make_controller(peaked, SCALE, timeline=clip.timeline, costs=costs)
     encode(clip, limited)
     assert abs(limited.result().error) <= 0.1
+
+
+@pytest.mark.parametrize("block", [1, 3, 7, 8, 1024])
+def test_remainder_is_the_sum_of_the_rest_in_blocks_of_any_size(block, monkeypatch):
+    monkeypatch.setattr(Remainder, "BLOCK", block)
+    weights = np.arange(1.0, 8.0)
+    rest = Remainder(lambda level, a, b: weights[a:b] * level, 7, np.array([1.0, 2.0, 4.0]))
+    for frame in (0, 5, 3, 6, 7, 2, 0):
+        assert rest.at(frame, 3.0) == pytest.approx(3 * weights[frame:].sum())
+        if frame < 7:
+            assert rest.solve(frame, 1.5 * weights[frame:].sum()) == pytest.approx(1.5)
+    assert rest.solve(0, 0.0) == 1
+    assert rest.solve(0, 1e6) == 4
 
 
 def test_results_read_well():

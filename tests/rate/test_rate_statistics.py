@@ -26,7 +26,7 @@ def analyse(planes):
 def test_numbers_of_simple_planes():
     analyser = LumaAnalyser()
     flat = analyser(np.full((64, 64), 77, np.uint8), 1.5)
-    assert flat == FrameStatistics(1.5, 77, 0, 0, 0, 0, 0)
+    assert flat == FrameStatistics(1.5, 77, 0, 0, 0, 0, 0, True)
     stripes = np.tile(np.array([[0, 100]], np.uint8), (64, 32))
     second = analyser(stripes, 1.6)
     assert second.mean == 50
@@ -91,6 +91,14 @@ def test_fades_are_seen():
     assert not is_fade(analyse([base] * 4))
     assert not is_fade(analyse([base, base + 5, base + 2, base + 8]))
     assert not is_fade(analyse([base + 3 * k for k in range(4)]))
+
+
+def test_a_second_frame_with_much_motion_is_no_cut_but_another_picture_is():
+    base = texture(3)
+    shaken = analyse([np.roll(base, 9 * i, axis=1) for i in range(6)])
+    assert shaken[1].structure > 5
+    assert find_cuts(shaken) == []
+    assert find_cuts(analyse([np.full((144, 192), 16.0), base, base])) == [1]
 
 
 def test_a_first_frame_starts_a_scene():
