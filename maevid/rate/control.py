@@ -67,8 +67,10 @@ class RateResult:
             show = format_rate if self.unit == "bit/s" else format_size
             error = f"{100 * self.error:+.2f} %"
             text = f"target {show(self.target)}, result {show(self.achieved)}, error {error}"
-        broken = [("underflow", self.underflows), ("frame over the limit", self.over)]
-        notes = [f"{len(f)} {name}{'s' if len(f) > 1 else ''}" for name, f in broken if f]
+        notes = (
+            [f"{len(self.underflows)} underflow{'s' * (len(self.underflows) > 1)}"] if self.underflows else []
+        )
+        notes += [f"{len(self.over)} frame{'s' * (len(self.over) > 1)} over the limit"] if self.over else []
         return ", ".join([text, *notes])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,21 +26,45 @@ LEVERAGE = 8.0
 
 
 class Remainder:
-    """Sums over all frames from n on, of bits or dB, as a function of the level: a table of suffix sums."""
+    """Sums over all frames from n on, of bits or dB, as a function of the level.
 
-    def __init__(self, values: list[Array], knots: Array) -> None:
-        table = np.stack(values, axis=1)
+    ``values(level, start, stop)`` gives the frames' values. Suffix sums stand at ``knots`` (levels); they
+    are kept for the starts of blocks and worked out within the two blocks last asked for, so that an hour
+    takes little more memory than a minute.
+    """
+
+    BLOCK = 1024
+
+    def __init__(self, values: Callable[[float, int, int], Array], frames: int, knots: Array) -> None:
         self.knots = knots
-        self.table = np.zeros((len(table) + 1, len(knots)))
-        self.table[:-1] = np.cumsum(table[::-1], axis=0)[::-1]
+        self._values = values
+        self._frames = frames
+        starts = range(0, frames, self.BLOCK)
+        sums = np.zeros((len(starts) + 1, knots.size))
+        for k, knot in enumerate(knots):
+            blocks = [values(float(knot), s, min(s + self.BLOCK, frames)).sum() for s in starts]
+            sums[:-1, k] = np.cumsum(blocks[::-1])[::-1]
+        self._sums = sums
+        self._tables: dict[int, Array] = {}
+
+    def _row(self, frame: int) -> Array:
+        block, offset = divmod(frame, self.BLOCK)
+        if block not in self._tables:
+            start, stop = block * self.BLOCK, min((block + 1) * self.BLOCK, self._frames)
+            table = np.zeros((stop - start + 1, self.knots.size))
+            for k, knot in enumerate(self.knots if stop > start else ()):
+                table[:-1, k] = np.cumsum(self._values(float(knot), start, stop)[::-1])[::-1]
+            self._tables = dict([*self._tables.items(), (block, table)][-2:])
+        after = min(block + 1, len(self._sums) - 1)
+        return np.asarray(self._tables[block][offset] + self._sums[after], dtype=np.float64)
 
     def at(self, frame: int, level: float) -> float:
         """The sum over the frames from ``frame`` on at a level."""
-        return float(np.interp(level, self.knots, self.table[frame]))
+        return float(np.interp(level, self.knots, self._row(frame)))
 
     def solve(self, frame: int, amount: float) -> float:
         """The level at which the sum is ``amount``, or the nearer end."""
-        row = self.table[frame]
+        row = self._row(frame)
         return float(np.interp(amount, row + np.arange(row.size) * 1e-9, self.knots))
 
 
@@ -190,14 +214,13 @@ class BudgetController(PlannedController):
         self.overhead_bits = overhead_bits
         self.hard = hard
         self.tolerance = tolerance
-        low, high = plan.reach()
-        self._goal = min(max(self._aim(), low), high)
+        self._goal = self._aim() if plan.peak is None else min(self._aim(), plan.reach()[1])
         super().__init__(plan, plan.solve_bits(self._goal), best_effort=best_effort)
         self._target_unit, self._target = unit, target
         low, high = self.bounds.lowest, self.bounds.highest
         steps = max(2, math.ceil((high - low) / (KNOT_STEP * self._unit)) + 1)
         knots = np.linspace(low, high, steps)
-        self._rest = Remainder([plan.bits(float(k)) for k in knots], knots)
+        self._rest = Remainder(plan.bits, len(plan), knots)
         self._least_after = np.append(np.cumsum(self._least[::-1])[::-1], 0.0)
 
     def retarget(self, bitrate: float) -> None:
@@ -276,7 +299,7 @@ class PsnrController(PlannedController):
         low, high = self.bounds.lowest, self.bounds.highest
         steps = max(2, math.ceil((high - low) / (KNOT_STEP * self._unit)) + 1)
         knots = np.linspace(low, high, steps)
-        self._rest = Remainder([plan.psnr(float(k)) for k in knots], knots)
+        self._rest = Remainder(plan.psnr, len(plan), knots)
         self._decibels: dict[int, float] = {}
         self._reached = 0.0
         self._bias = 0.0

@@ -107,7 +107,9 @@ def make_clip(
     mean = np.full(n, 110.0) if brightness is None else brightness
     activity = 8 * np.exp(0.85 * (complexity + 1.2)) * np.exp(rng.normal(0, 0.02, n))
     moved = motion * rng.uniform(0.8, 1.2, n) + np.abs(np.diff(mean, prepend=mean[0]))
-    moved[0] = 0
+    still = motion * rng.uniform(0.8, 1.2, n)
+    still[list(cuts)] = 45
+    moved[0] = still[0] = 0
     moved[list(cuts)] = 45
     statistics = tuple(
         FrameStatistics(
@@ -116,6 +118,8 @@ def make_clip(
             contrast=float(max(1.0, mean[i] / 2.2)),
             activity=float(activity[i]),
             difference=float(moved[i]),
+            structure=float(still[i]),
+            first=i == 0,
             histogram_distance=0.0 if i == 0 else 0.6 if i in cuts else 0.05,
         )
         for i in range(n)
