@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = modules[options.command].run(options)
         sys.stdout.flush()
     except MaevidError as error:
-        print(f"maevid: {error}", file=sys.stderr)
+        if error.exit_code != _PIPE_CLOSED:
+            print(f"maevid: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # Whoever read has gone. Python would complain once more while closing standard output.

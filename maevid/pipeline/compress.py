@@ -40,7 +40,7 @@ from maevid.rate import (
     make_controller,
 )
 from maevid.report import FrameReport
-from maevid.stream.writer import StreamWriter
+from maevid.stream.writer import FILE_OVERHEAD, OTHER_OVERHEAD, PICTURE_OVERHEAD, StreamWriter
 from maevid.video.frame import Frame, VideoInfo
 from maevid.video.reader import VideoReader
 
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
 READ_AHEAD = 8
 BATCH_SAMPLES = 400_000
 """Frames are batched up to about so many luma samples: small pictures leave a core idle one by one."""
-HEADER_BYTES = 3000
-BYTES_A_BLOCK = 18
-"""Container bytes for ``--size``, from above: header, tags and index; block header and cues for each packet."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +131,7 @@ class _Job:
             self._announce(codec, info)
             scale = RateScale.of(codec.rate_indices, codec.lam)
             steps = 2 if self.request.two_pass else 1
-            controller = self._controller(codec, scale, steps)
-            self.publish(PhaseChanged(Phase.ENCODE, steps, steps))
+            found = self._first_pass(codec, scale) if self.request.two_pass else None
             with StreamWriter(
                 options.output,
                 info,
@@ -145,6 +141,8 @@ class _Job:
                 source=reader.container,
                 video_index=reader.stream_index,
             ) as writer:
+                controller = self._controller(scale, found, writer)
+                self.publish(PhaseChanged(Phase.ENCODE, steps, steps))
                 for line in writer.skipped:
                     self.publish(Note(f"left out: {line}"))
                 self._encode(reader, codec, controller, writer)
@@ -175,13 +173,11 @@ class _Job:
         for line in self.request.notes():
             self.publish(Note(line))
 
-    def _controller(self, codec: FrameCodec, scale: RateScale, steps: int) -> RateController:
-        if not self.request.two_pass:
+    def _controller(self, scale: RateScale, found: FirstPass | None, writer: StreamWriter) -> RateController:
+        if found is None:
             return make_controller(self.request, scale)
-        self.publish(PhaseChanged(Phase.ANALYSIS, 1, steps))
-        found = self._first_pass(codec, scale)
-        overhead = HEADER_BYTES + found.other_bytes
-        overhead += BYTES_A_BLOCK * (found.other_packets + len(found.seconds))
+        overhead = writer.start() + FILE_OVERHEAD + found.other_bytes
+        overhead += OTHER_OVERHEAD * found.other_packets + PICTURE_OVERHEAD * len(found.seconds)
         return make_controller(
             self.request,
             scale,
@@ -192,6 +188,7 @@ class _Job:
         )
 
     def _first_pass(self, codec: FrameCodec, scale: RateScale) -> FirstPass:
+        self.publish(PhaseChanged(Phase.ANALYSIS, 1, 2))
         with VideoReader(self.options.input, stream=self.options.stream) as reader, ExitStack() as stack:
             runner = FirstPassRunner(codec, scale.lowest, scale.highest, distortion=self.request.needs_psnr)
             events = Prefetch(_events(reader), READ_AHEAD)
