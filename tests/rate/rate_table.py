@@ -44,6 +44,7 @@ class Row:
     lost: float = 0.0
     codings: float = 0.0
     estimates: float = 0.0
+    starved: float = 0.0
 
 
 def request_for(clip: Clip, mode: str, target: float) -> RateRequest:
@@ -95,6 +96,7 @@ def run_mode(clip: Clip, mode: str, target: float, batch: int = 8) -> Row:
         lost=clip.constant_psnr(sum(r.bits for r in run.reports)) - run.mean_psnr,
         codings=run.encodes / len(clip),
         estimates=(run.estimates + extra) / len(clip),
+        starved=clip.starved(target),
     )
 
 
@@ -141,6 +143,11 @@ def settle(clip: Clip, run: Run) -> int:
     return worst
 
 
+def unforeseeable(row: Row) -> bool:
+    """One pass over a clip of which a quarter cannot have the target rate at any index: not summed up."""
+    return "one-pass" in row.mode and row.starved >= 0.25
+
+
 def main() -> None:
     """Print the table and a summary by mode."""
     parser = argparse.ArgumentParser(description="The rate table, in simulation.")
@@ -170,16 +177,18 @@ def main() -> None:
                         continue
                     print(
                         f"{head}{row.error:>+9.3f}{row.underflows:>6}{row.worst_second:>8.2f}"
-                        f"{row.ripple:>8.3f}{row.settle:>7}{row.lost:>8.3f}{row.codings:>8.2f}{row.estimates:>7.2f}",
+                        f"{row.ripple:>8.3f}{row.settle:>7}{row.lost:>8.3f}{row.codings:>8.2f}{row.estimates:>7.2f}"
+                        f"{'  starved' if unforeseeable(row) else ''}",
                         flush=True,
                     )
     print()
     for mode in MODES:
-        done = [r for r in rows if r.mode == mode and r.result is not None]
+        done = [r for r in rows if r.mode == mode and r.result is not None and not unforeseeable(r)]
         if done:
-            errors = [abs(r.error) for r in done if r.frames >= 10]
+            least = 250 if "one-pass" in mode else 10
+            errors = [abs(r.error) for r in done if r.frames >= least]
             print(
-                f"{mode:<14} {len(done):>3} runs, abs(error) on 10 frames or more: mean "
+                f"{mode:<14} {len(done):>3} runs, abs(error) on {least} frames or more: mean "
                 f"{statistics.mean(errors):.3f}, worst {max(errors):.3f}; underflows "
                 f"{sum(r.underflows for r in done)}; worst loss {max(r.lost for r in done):.3f} dB"
             )

@@ -1,6 +1,9 @@
 """The promises of the rate table (DESIGN, "Rate control"), in simulation: content by mode by target."""
 
 import statistics
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rate_simulator import SCALE, contents, encode
@@ -110,3 +113,12 @@ def test_the_verifier_sees_what_a_run_without_limit_does_to_a_bucket(clips):
     )
     run = encode(clip, controller)
     assert len(leaky_bucket(run.sizes, run.times, 1.2 * rate, 0.4 * rate)) > 10
+
+
+def test_the_table_comes_from_a_command():
+    script = Path(__file__).with_name("rate_table.py")
+    command = [sys.executable, str(script), "--content", "10 frames", "--mode", "two-pass"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[0].split()[:4] == ["content", "mode", "bpp", "error"]
+    assert [line.split()[3] for line in lines[1:4]] == ["0.1", "0.3", "0.8"]
+    assert lines[-1].startswith("two-pass")

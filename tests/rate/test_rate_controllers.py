@@ -21,7 +21,7 @@ from maevid.rate import (
     make_controller,
     trial_indices,
 )
-from maevid.rate.planned import Remainder
+from maevid.rate.remainder import Remainder
 
 TRIALS = trial_indices(0, 255)
 
