@@ -40,7 +40,16 @@ from maevid.rate import (
     make_controller,
 )
 from maevid.report import FrameReport
-from maevid.stream.writer import FILE_OVERHEAD, OTHER_OVERHEAD, PICTURE_OVERHEAD, StreamWriter
+from maevid.stream.writer import (
+    CLUSTER_BYTES,
+    CLUSTER_OVERHEAD,
+    CLUSTER_SECONDS,
+    FILE_OVERHEAD,
+    OTHER_OVERHEAD,
+    PICTURE_OVERHEAD,
+    SOUND_OVERHEAD,
+    StreamWriter,
+)
 from maevid.video.frame import Frame, VideoInfo
 from maevid.video.reader import VideoReader
 
@@ -176,12 +185,16 @@ class _Job:
     def _controller(self, scale: RateScale, found: FirstPass | None, writer: StreamWriter) -> RateController:
         if found is None:
             return make_controller(self.request, scale)
+        timeline = found.timeline
         overhead = writer.start() + FILE_OVERHEAD + found.other_bytes
-        overhead += OTHER_OVERHEAD * found.other_packets + PICTURE_OVERHEAD * len(found.seconds)
+        overhead += PICTURE_OVERHEAD * len(found.seconds)
+        overhead += SOUND_OVERHEAD * found.sound_packets + OTHER_OVERHEAD * found.other_packets
+        full = timeline.duration / CLUSTER_SECONDS + (self.request.size or 0) / CLUSTER_BYTES
+        overhead += CLUSTER_OVERHEAD * (2 + int(full))
         return make_controller(
             self.request,
             scale,
-            timeline=found.timeline,
+            timeline=timeline,
             costs=found.costs,
             cuts=found.cuts,
             overhead_bytes=overhead,
@@ -199,8 +212,7 @@ class _Job:
                     if isinstance(event, Frame):
                         yield event
                     else:
-                        runner.found.other_bytes += event.size
-                        runner.found.other_packets += 1
+                        runner.found.count_other(event.size, sound=event.stream.type == "audio")
 
             found = runner.run(frames(), self.publish, self.control)
         if not found.seconds:

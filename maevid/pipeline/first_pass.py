@@ -22,14 +22,21 @@ TRIALS = 5
 
 @dataclass
 class FirstPass:
-    """What the first pass found. ``other_bytes`` and ``other_packets`` count audio and the like."""
+    """What the first pass found. ``other_bytes`` counts the packets of sound and of all other copied streams."""
 
     seconds: list[float] = field(default_factory=list)
     last_duration: float = 0.0
     costs: list[FrameCost] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     other_bytes: int = 0
+    sound_packets: int = 0
     other_packets: int = 0
+
+    def count_other(self, size: int, *, sound: bool) -> None:
+        """Take note of a packet that is not the video's."""
+        self.other_bytes += size
+        self.sound_packets += sound
+        self.other_packets += not sound
 
     @property
     def timeline(self) -> Timeline:

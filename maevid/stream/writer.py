@@ -46,6 +46,10 @@ PICTURE_OVERHEAD = 9 + 20 + 31
 cues."""
 OTHER_OVERHEAD = 17 + 20
 """Bytes that the container adds to a packet of another stream at most: block group and cluster."""
+SOUND_OVERHEAD = 9
+"""The same for a packet of sound, which needs no block group and starts a cluster only at a cluster's limits."""
+CLUSTER_OVERHEAD, CLUSTER_SECONDS, CLUSTER_BYTES = 20, 5, 5_000_000
+"""Bytes of a cluster's header, and libavformat's limits of a cluster that no picture ends."""
 FILE_OVERHEAD = 64
 """Bytes that the container adds at the end, whatever the file holds."""
 
