@@ -85,6 +85,16 @@ def test_parts_add_up_to_the_packet(mae, hall_frames) -> None:
     assert min(encoded.parts.values()) > 0
 
 
+def test_block_bits_add_up_to_the_payload(mae, hall_frames) -> None:
+    frame = crop(hall_frames[0], 300, 170)
+    packet = mae.encode(frame, 120).packet
+    bits = mae.block_bits(packet)
+    assert bits.shape == (11, 19)
+    assert bits.sum() == pytest.approx(8 * (len(packet.parts[0]) - 4), rel=0.01)
+    assert bits.min() > 0
+    assert bits.max() > 4 * np.median(bits)
+
+
 def test_a_packet_of_other_weights_says_what_it_needs(mae, hall_frames) -> None:
     packet = replace(mae.encode(hall_frames[0], 100).packet, model=b"\x01\x02\x03\x04")
     with pytest.raises(ModelError, match="01020304"):
