@@ -45,7 +45,6 @@ class MaevidApp(App[None]):
     TITLE = "maevid"
     BINDINGS: ClassVar[list[BindingType]] = []
     CSS = """
-    Screen { background: $background; color: $foreground; }
     Footer { background: $footer-background; }
     Toast { max-width: 60; padding: 0 1; }
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from rich.color import Color
 from rich.style import Style
 from rich.text import Text
@@ -14,16 +15,14 @@ from maevid.tui.picture import heat
 from maevid.tui.session import FloatArray
 from maevid.tui.units import significant, timestamp
 
-import numpy as np  # isort: skip
-
-_LEGEND = 16
+_LEGEND = 12
 
 
 class FrameDetail(Widget):
     """Time, λ, bits by part, PSNR by plane, the scale of the block map, what the check found."""
 
     DEFAULT_CSS = """
-    FrameDetail { height: 5; padding: 0 1; }
+    FrameDetail { height: 5; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -41,41 +40,39 @@ class FrameDetail(Widget):
 
 
 def detail_content(report: FrameReport, bits: FloatArray | None, wrong: str) -> Content:
-    """Four or five short lines, most important first."""
+    """Three to five short lines, most important first."""
     label = "$plot-label"
-    cut = ("  ▾ cut", "$plot-cut") if report.scene_cut else ""
     lines = [
         Content.assemble(
             (f"frame {report.index}", "bold $heading"),
-            f"  {timestamp(report.seconds)}  ",
+            f"  {timestamp(report.seconds)}  {report.bits / 1000:.2f} kbit  ",
             ("λ ", label),
-            f"{significant(report.lam)}  ",
-            ("index ", label),
+            significant(report.lam),
+            ("  index ", label),
             str(report.rate_index),
-            cut,
+            ("  ▾ cut", "$plot-cut") if report.scene_cut else "",
         )
     ]
     if wrong:
         lines.append(Content.assemble((f"✘ {wrong}", "bold $error")))
-    whole = max(report.bits, 1)
-    parts = [(f"  {name} ", label) for name in report.parts]
-    sizes = [f"{100 * part / whole:.1f} %" for part in report.parts.values()]
-    lines.append(
-        Content.assemble(
-            f"{report.bits / 1000:.2f} kbit",
-            *(piece for pair in zip(parts, sizes, strict=True) for piece in pair),
-        )
-    )
-    if report.psnr:
-        planes = [item for name in report.psnr for item in ((f"{name.upper()} ", label), f"{report.psnr[name]:.2f} ")]
-        lines.append(
-            Content.assemble(("PSNR ", label), *planes, ("YUV ", label), f"{report.psnr_yuv:.2f} dB")
-        )
+    lines.append(_pairs({name: 100 * part / max(report.bits, 1) for name, part in report.parts.items()}, 1, " %  "))
+    if report.psnr_yuv is not None:
+        planes = {name.upper(): db for name, db in report.psnr.items()}
+        psnr = _pairs({**planes, "YUV": report.psnr_yuv}, 2, " ")
+        lines.append(Content.assemble(("PSNR ", label), psnr, "dB"))
     else:
-        lines.append(Content.assemble(("PSNR not measured (give --source)", label)))
+        lines.append(Content.assemble(("PSNR not measured: give the source with --source", label)))
     if bits is not None:
         lines.append(legend(bits))
     return Content("\n").join(lines)
+
+
+def _pairs(values: dict[str, float], places: int, after: str) -> Content:
+    """Names and numbers on one line."""
+    pieces: list[str | tuple[str, str]] = []
+    for name, value in values.items():
+        pieces += [(f"{name} ", "$plot-label"), f"{value:.{places}f}{after}"]
+    return Content.assemble(*pieces)
 
 
 def legend(bits: FloatArray) -> Content:
@@ -84,7 +81,7 @@ def legend(bits: FloatArray) -> Content:
     for rgb in heat(np.linspace(0, 1, _LEGEND)).astype(int).tolist():
         text.append("█", Style(color=Color.from_rgb(*rgb)))
     row, column = np.unravel_index(int(np.argmax(bits)), bits.shape)
-    text.append(f" {bits.max():.0f} bits/block  mean {bits.mean():.1f}  most at {16 * column},{16 * row}")
+    text.append(f" {bits.max():.0f} bits/block, mean {bits.mean():.0f}, most at {16 * column},{16 * row}")
     return Content.from_rich_text(text)
 
 

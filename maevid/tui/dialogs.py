@@ -110,7 +110,7 @@ LIVE_HELP = (
         "Keys",
         _keys(
             ("p", "pause; once more: go on"),
-            ("+  -", "raise, lower the target bitrate by 10 % for the rest of the clip"),
+            ("+  -", "raise, lower the target of the rest of the clip by 10 %"),
             ("f", "finish early: a complete, valid file of what is done"),
             ("q", "abort, after y: nothing is left; when done: leave"),
             ("v", "next view: plots, picture"),

@@ -68,7 +68,9 @@ def rd_figure(scene: Scene) -> Figure:
         Axis("PSNR-YUV dB", *padded(y, 2.0)),
         tuple(traces),
         now=marked,
-        value="" if marked is None else f"◆ {significant(marked[0], 3)} bpp {marked[1]:.2f} dB",
+        value=("PSNR not measured" if len(series) and not rate.size else "")
+        if marked is None
+        else f"◆ {significant(marked[0], 3)} bpp {marked[1]:.2f} dB",
         empty=empty,
     )
 
@@ -160,7 +162,7 @@ def size_figure(scene: Scene) -> Figure:
         ),
         cuts=series.cuts,
         now=None if now is None else (now.seconds, now.bits / 1000),
-        value="" if now is None else f"▾ cut  ◆ {decimals(now.bits / 1000, 1)}",
+        value="" if now is None else f"▾ {len(series.cuts)} cuts  ◆ {decimals(now.bits / 1000, 1)}",
         empty="" if len(series) else "no frame yet",
     )
 

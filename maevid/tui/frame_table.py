@@ -95,14 +95,16 @@ class FrameTable(ScrollView, can_focus=True):
         return int(self._order[self._cursor])
 
     def sort(self, key: str, descending: bool) -> None:
-        """Another order; the cursor stays on its frame."""
+        """Another order. The cursor goes to its first row, to see the extremes; in frame order it stays on its frame."""
         position = self.position
         self.sort_key, self.descending = key, descending
         self._order = self._columns.order(key, descending)
         self._row_of = np.argsort(self._order)
-        self._cursor = int(self._row_of[position])
+        self._cursor = int(self._row_of[position]) if key == "frame" else 0
         self._reveal()
         self.refresh()
+        if self.position != position:
+            self.post_message(self.Moved(self.position))
 
     def go_to(self, position: int) -> None:
         """Move the cursor to a frame."""

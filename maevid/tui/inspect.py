@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextvars
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from textual.app import ComposeResult
@@ -32,6 +33,7 @@ from maevid.tui.units import bitrate, clock, size
 
 MAPS = ("picture", "picture + bits", "bits")
 _CHECK_EVERY = 0.2
+T = TypeVar("T")
 
 
 class InspectScreen(Screen[None]):
@@ -103,16 +105,15 @@ class InspectScreen(Screen[None]):
                     yield PlotWidget(id="lambda")
             with Horizontal(id="lower"):
                 yield PlotWidget(id="size")
-                yield PlotWidget(id="rd-small")
+                yield PlotWidget(id="lower-right")
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Start the worker and ask for the first picture."""
-        loop = asyncio.get_running_loop()
         self._fetcher = Fetcher(
             self._session,
-            lambda fetched: loop.call_soon_threadsafe(self._picture_came, fetched) and None,
-            lambda facts: loop.call_soon_threadsafe(self._facts_came, facts) and None,
+            self._hand_over(self._picture_came),
+            self._hand_over(self._facts_came),
             self._check_came,
         )
         self.add_class(self.VIEWS[0])
@@ -122,6 +123,18 @@ class InspectScreen(Screen[None]):
         self._detail()
         self._fetcher.want_picture(0)
         self.set_interval(_CHECK_EVERY, self._show_check)
+
+    def _hand_over(self, receive: Callable[[T], None]) -> Callable[[T], None]:
+        """A function for the worker that calls ``receive`` in the display's thread and does not wait for it.
+
+        The context goes along: Textual finds its app in it.
+        """
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+
+        def hand_over(value: T) -> None:
+            loop.call_soon_threadsafe(receive, value, context=context)
+
+        return hand_over
 
     def on_unmount(self) -> None:
         """End the worker; it closes the session."""
@@ -144,13 +157,13 @@ class InspectScreen(Screen[None]):
             words.append(f"{np.nanmean(columns.psnr):.2f} dB")
         if checked:
             words.append(checked)
-        self.query_one(TitleLine).show((self._session.name,), " · ".join(words))
+        self.query_one(TitleLine).show((self._session.name,), words)
 
     def _plots(self) -> None:
         rd = rd_figure(self._scene)
         for name, figure in (
             ("rd", rd),
-            ("rd-small", rd),
+            ("lower-right", rd if self._columns.has_psnr else lambda_figure(self._scene)),
             ("bitrate", bitrate_figure(self._scene)),
             ("lambda", lambda_figure(self._scene)),
             ("size", size_figure(self._scene)),
@@ -184,7 +197,7 @@ class InspectScreen(Screen[None]):
     def _show_picture(self) -> None:
         fetched, widget = self._fetched, self.query_one("#pictures", PictureWidget)
         if fetched.picture is None:
-            widget.show((), fetched.error or "this source holds numbers only, no pictures")
+            widget.show((), f"✘ {fetched.error}" if fetched.error else "this source holds numbers only, no pictures")
             return
         widget.show(picture_panels(fetched, self._columns.reports[fetched.position], self._map))
 

@@ -35,11 +35,14 @@ class LiveScreen(Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "pause", "pause"),
+        Binding("p", "resume", "go on"),
         Binding("plus,equals_sign", "target(1)", "raise", key_display="+"),
         Binding("minus", "target(-1)", "lower", key_display="-"),
         Binding("f", "finish", "finish"),
-        Binding("q", "quit_encode", "abort"),
-        Binding("ctrl+c,ctrl+q", "quit_encode", "abort", show=False),
+        Binding("q", "ask_abort", "abort"),
+        Binding("q", "leave", "leave"),
+        Binding("ctrl+c,ctrl+q", "ask_abort", "abort", show=False),
+        Binding("ctrl+c,ctrl+q", "leave", "leave", show=False),
         Binding("v", "view", "view"),
         Binding("t", "app.switch_theme", "theme"),
         Binding("question_mark", "help", "help", key_display="?"),
@@ -121,7 +124,7 @@ class LiveScreen(Screen[None]):
         words = (totals.source, "→", totals.output) if totals.output else (totals.source,)
         shape = f"{totals.width}×{totals.height}" if totals.width else ""
         facts = (shape, totals.codec, totals.device, totals.precision)
-        self.query_one(TitleLine).show(words, " · ".join(fact for fact in facts if fact))
+        self.query_one(TitleLine).show(words, [fact for fact in facts if fact])
 
     def _plots(self, now: Snapshot) -> None:
         scene = Scene(
@@ -143,21 +146,27 @@ class LiveScreen(Screen[None]):
         self.query_one("#pictures", PictureWidget).show(preview_panels(preview))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Grey out what the present phase cannot do."""
+        """Grey out what the present phase cannot do; of two meanings of a key only one stands."""
         del parameters
         now = self._snapshot
-        if action in ("pause", "finish"):
-            return None if now.phase.final else True
+        ended = now.phase.final
+        if action in ("pause", "resume"):
+            return (None if ended else True) if now.paused == (action == "resume") else False
+        if action in ("ask_abort", "leave"):
+            return ended == (action == "leave")
+        if action == "finish":
+            return None if ended else True
         if action == "target":
-            return None if now.phase.final or now.target is None else True
+            return None if ended or now.target is None else True
         return True
 
     def action_pause(self) -> None:
-        """Pause, or go on."""
-        if self._snapshot.paused:
-            self._session.resume()
-        else:
-            self._session.pause()
+        """Come to rest."""
+        self._session.pause()
+
+    def action_resume(self) -> None:
+        """Go on."""
+        self._session.resume()
 
     def action_target(self, direction: int) -> None:
         """Ask for a higher or lower target, three significant digits; presses add up before the encoder answers."""
@@ -173,11 +182,12 @@ class LiveScreen(Screen[None]):
         self._session.finish_early()
         self.notify("finishing: the file is being closed", timeout=3)
 
-    def action_quit_encode(self) -> None:
-        """Leave at once when the encode has ended, otherwise ask."""
-        if self._snapshot.phase.final:
-            self.app.exit()
-            return
+    def action_leave(self) -> None:
+        """Leave at once: the encode has ended."""
+        self.app.exit()
+
+    def action_ask_abort(self) -> None:
+        """Ask before throwing away what is done."""
         output = self._snapshot.totals.output if self._snapshot.totals is not None else ""
         self.app.push_screen(
             ConfirmScreen(
@@ -190,9 +200,7 @@ class LiveScreen(Screen[None]):
         )
 
     def _abort(self, yes: bool | None) -> None:
-        if yes and self._snapshot.phase.final:
-            self.app.exit()
-        elif yes:
+        if yes:
             self.abort_now()
             self.app.exit()
 

@@ -81,12 +81,11 @@ def number_rows(snapshot: Snapshot, height: int) -> list[Row]:
 
 def _speed(s: Snapshot) -> list[Row]:
     now, average = times_real(s)
-    pass_end = "ETA" if s.step >= s.steps else "pass ETA"
     return [
         Row("SPEED", ("now", "avg"), "head"),
         Row("frames/s", (decimals(s.fps_now, 1), decimals(average_fps(s), 1))),
         Row("× real time", (decimals(now, 2), decimals(average, 2))),
-        Row("elapsed", (clock(s.elapsed), pass_end, clock(eta(s)))),
+        Row("elapsed", (clock(s.elapsed), "ETA", clock(eta(s)))),
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 from textual.widget import Widget
 
@@ -18,6 +20,15 @@ _SIGNS = {
     Phase.FAILED: ("✘", "$error"),
     Phase.ABORTED: ("✘", "$warning"),
 }
+
+
+def joined(words: Sequence[str], room: int) -> str:
+    """Words with dots between; the first ones go where there is no room for all."""
+    for first in range(len(words)):
+        text = " · ".join(words[first:])
+        if len(text) <= room:
+            return text
+    return ""
 
 
 def spread(left: Content, right: Content, width: int) -> Content:
@@ -38,18 +49,20 @@ class TitleLine(Widget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._left = Content.assemble((" maevid ", "bold $primary"))
-        self._right = Content("")
+        self._right: Sequence[str] = ()
 
-    def show(self, words: tuple[str, ...], right: str) -> None:
-        """``words`` follow the program's name; the first in bold."""
+    def show(self, words: Sequence[str], right: Sequence[str]) -> None:
+        """``words`` follow the program's name, the first in bold; of ``right`` the last are the most important."""
         parts = [(words[0], "bold"), *((f" {word}", "$text-muted") for word in words[1:])] if words else []
         self._left = Content.assemble(("maevid  ", "bold $primary"), *parts)
-        self._right = Content.assemble((right, "$text-muted"))
+        self._right = right
         self.refresh()
 
     def render(self) -> Content:
         """The line."""
-        return spread(self._left, self._right, self.size.width)
+        width = self.size.width
+        right = joined(self._right, width - self._left.cell_length - 2)
+        return spread(self._left, Content.assemble((right, "$text-muted")), width)
 
 
 class ProgressLine(Widget):
@@ -92,7 +105,7 @@ def progress_content(s: Snapshot, width: int) -> Content:
     counted = f"frame {s.done}/{total or '?'}"
     part = min(s.done / total, 1.0) if total else 0.0
     left = Content.assemble(left, f"  {counted}  ")
-    hint = "p goes on" if s.paused else f"ETA {clock(eta(s))}"
+    hint = "p goes on" if s.paused else f"{'pass ' if s.step < s.steps else ''}ETA {clock(eta(s))}"
     right = Content.assemble((f"  {100 * part:3.0f} %" if total else f"  {NONE} %"), f"  {hint}")
     room = width - left.cell_length - right.cell_length
     if room < 4:

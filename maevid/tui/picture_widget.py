@@ -39,11 +39,12 @@ class _Box:
 class PictureWidget(Widget):
     """Shows panels in the arrangement that makes the pictures largest; ``empty`` stands there without any."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"picture--caption", "picture--rule"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"picture--caption", "picture--rule", "picture--empty"}
     DEFAULT_CSS = """
     PictureWidget { height: 1fr; width: 1fr; }
     PictureWidget > .picture--caption { color: $heading; text-style: bold; }
     PictureWidget > .picture--rule { color: $plot-axis; }
+    PictureWidget > .picture--empty { color: $plot-label; }
     """
 
     def __init__(self, *, empty: str = "", id: str | None = None, classes: str | None = None) -> None:
@@ -79,7 +80,7 @@ class PictureWidget(Widget):
             text = self._empty[:width]
             lines = [Strip.blank(width, base)] * height
             if height and text:
-                label = base + self.get_component_rich_style("picture--rule")
+                label = base + self.get_component_rich_style("picture--empty")
                 middle = Strip([Segment(text.center(width), label)], width)
                 lines[height // 2] = middle
             return lines

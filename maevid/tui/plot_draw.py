@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maevid.tui.canvas import Canvas, Cell
-from maevid.tui.figure import Figure, Kind, Trace
+from maevid.tui.figure import Figure, Kind, Scale, Trace
 from maevid.tui.session import FloatArray
 
 NOW = "◆"
@@ -24,7 +24,7 @@ def draw(figure: Figure, columns: int, rows: int) -> list[list[Cell]]:
     _title(grid[0], figure)
     axis_line = rows >= _ROWS_FOR_AXIS_LINE
     top, bottom = 1, rows - (2 if axis_line else 1)
-    ticks = figure.y.ticks(max((bottom - top) // 2, 2))
+    ticks = [] if figure.empty else figure.y.ticks(max((bottom - top) // 2, 2))
     label_width = max([_LABEL_WIDTH, *(len(tick.text) for tick in ticks)])
     left = label_width + 1
     bars = any(trace.kind is Kind.BARS for trace in figure.traces)
@@ -73,6 +73,8 @@ def _title(row: list[Cell], figure: Figure) -> None:
 def _x_axis(grid: list[list[Cell]], figure: Figure, left: int, columns: int, axis_line: bool) -> None:
     labels, free = grid[-1], left - 1
     name = figure.x.name
+    if figure.empty and figure.x.scale is not Scale.TIME:
+        return
     for tick in figure.x.ticks(max(columns // 8, 2)):
         column = left + min(int(figure.x.place_one(tick.value) * columns), columns - 1)
         if axis_line:
@@ -134,7 +136,8 @@ def _by_column(figure: Figure, trace: Trace, columns: int, fold: np.ufunc) -> Fl
 
 def _mark_row(row: list[Cell], figure: Figure, left: int, columns: int) -> None:
     """Cuts and the present frame above the bars, where they hide nothing."""
-    for place in figure.x.place(figure.cuts):
+    places = figure.x.place(figure.cuts) if len(figure.cuts) <= columns // 2 else ()
+    for place in places:
         _put(row, left + min(int(place * columns), columns - 1), CUT, "cut")
     if figure.now is not None:
         _put(row, left + min(int(figure.x.place_one(figure.now[0]) * columns), columns - 1), NOW, "now")

@@ -85,12 +85,14 @@ class Tick:
 
 
 def linear_ticks(low: float, high: float, count: int) -> list[Tick]:
-    """At most ``count`` (but two where they fit) multiples of 1, 2 or 5 times a power of ten within low..high."""
+    """About ``count`` ticks, two at least: multiples of 1, 2 or 5 times a power of ten within low..high."""
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
         return []
     step = _round_step((high - low) / max(count, 1))
     places = max(0, -math.floor(math.log10(step) + 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    if last - first < 1 and count < 16:
+        return linear_ticks(low, high, 2 * count)
     return [Tick(i * step, f"{i * step:.{places}f}") for i in range(first, last + 1)]
 
 
@@ -104,7 +106,8 @@ def log_ticks(low: float, high: float, count: int) -> list[Tick]:
     if not 0 < low < high:
         return []
     if high / low < 10:
-        return linear_ticks(low, high, count)
+        ticks = linear_ticks(low, high, count)
+        return ticks if len(ticks) > 2 else linear_ticks(low, high, 2 * count)
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for multiples in ((1, 2, 5), (1,)):
         values = [m * 10.0**e for e in exponents for m in multiples]
