@@ -5,12 +5,26 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame, Plane
+
+
+@dataclass(frozen=True, slots=True)
+class CodecOptions:
+    """What a user may say about how a codec runs. A codec ignores what does not concern it.
+
+    ``device``: ``auto``, ``cpu`` or ``cuda``; ``precision``: ``auto``, ``float32``, ``bfloat16`` or ``float16``;
+    ``weights``: a model file in place of the codec's own.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +44,17 @@ class FrameCodec(ABC):
     """Codes every frame on its own at one of a range of rate indices (a larger index spends more bits).
 
     ``name`` is what ``--codec`` selects. ``identity`` is four bytes that name the exact decoder needed
-    (codec and weights); it stands in every packet. ``latents_checked`` says whether packets carry a latent check.
+    (codec and weights); it stands in every packet; ``sha256`` is all of it, for the file's tags.
+    ``latents_checked`` says whether packets carry a latent check. ``description`` tells a user how the codec
+    runs (device, precision). ``batch_size`` is how many frames it likes to get at once.
     """
 
     name: str
     identity: bytes
+    sha256: str = ""
     rate_indices: range
+    latents_checked: bool = False
+    description: str = ""
     batch_size: int = 1
 
     @abstractmethod

@@ -13,7 +13,8 @@ Plane = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class ColorTags:
-    """How the samples of a frame map to light, as code points of ITU-T H.273 (FFmpeg uses the same numbers).
+    """How the samples of a frame map to light, as code points of ITU-T H.273 (FFmpeg uses the same
+    numbers).
 
     2 means "unspecified" for matrix, primaries and transfer. ``full_range`` is None when unspecified.
     """
@@ -44,7 +45,9 @@ class Frame:
         height, width = self.y.shape
         chroma = ((height + 1) // 2, (width + 1) // 2)
         if self.u.shape != chroma or self.v.shape != chroma:
-            raise ValueError(f"chroma planes of a {width}x{height} frame must be {chroma}, not {self.u.shape}")
+            raise ValueError(
+                f"chroma planes of a {width}x{height} frame must be {chroma}, not {self.u.shape}"
+            )
 
     @property
     def width(self) -> int:
@@ -73,6 +76,8 @@ class VideoInfo:
 
     ``rotation`` is the clockwise angle in degrees (0, 90, 180 or 270) by which a player turns the picture;
     frames are stored unturned. ``frames`` is an estimate (0 when unknown), ``duration`` is in seconds.
+    ``field_order`` is FFmpeg's: 0 unknown, 1 progressive, 2 and 4 top field first, 3 and 5 bottom field
+    first.
     """
 
     width: int
@@ -87,3 +92,4 @@ class VideoInfo:
     frames: int = 0
     duration: float | None = None
     interlaced: bool = False
+    field_order: int = 0

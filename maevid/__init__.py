@@ -1,0 +1,26 @@
+"""maevid: a learned all-intra video codec. One modulated autoencoder for every rate, at exactly the bitrate asked for.
+
+The public API is imported when first used: ``import maevid`` alone loads neither torch nor PyAV nor textual.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from maevid.api import compress as compress
+    from maevid.api import decompress as decompress
+    from maevid.errors import MaevidError as MaevidError
+
+_WHERE = {"compress": "maevid.api", "decompress": "maevid.api", "MaevidError": "maevid.errors"}
+
+__all__ = ["MaevidError", "__version__", "compress", "decompress"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'maevid' has no attribute {name!r}")

@@ -1,0 +1,78 @@
+"""The library's front door: the same jobs as the command line, as functions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from maevid.codec.interface import CodecOptions
+from maevid.codec.registry import DEFAULT_CODEC
+from maevid.pipeline.compress import CompressOptions, CompressResult
+from maevid.pipeline.compress import compress as _compress
+from maevid.pipeline.decompress import DecompressOptions, DecompressResult
+from maevid.pipeline.decompress import decompress as _decompress
+from maevid.pipeline.events import Listener
+from maevid.rate import RateRequest
+
+PathLike = str | os.PathLike[str]
+
+
+def _silent(event: object) -> None:
+    """Nobody listens."""
+
+
+def compress(
+    input: PathLike,
+    output: PathLike,
+    *,
+    bitrate: float | None = None,
+    quality: float | None = None,
+    request: RateRequest | None = None,
+    codec: str = DEFAULT_CODEC,
+    device: str = "auto",
+    precision: str = "auto",
+    weights: Path | None = None,
+    measure: bool = False,
+    listener: Listener = _silent,
+) -> CompressResult:
+    """Compress a video file.
+
+    Give one of ``bitrate`` (bits per second), ``quality`` (0..100) or, for every other mode, a
+    :class:`~maevid.rate.RateRequest`. ``measure`` adds PSNR to the reports, which ``listener`` receives.
+    Raises MaevidError with one line that says what is wrong; an existing output is then untouched.
+    """
+    request = request or RateRequest(bitrate=bitrate, quality=quality)
+    options = CompressOptions(
+        os.fspath(input),
+        os.fspath(output),
+        request,
+        codec,
+        CodecOptions(device, precision, weights),
+        measure=measure,
+    )
+    return _compress(options, listener)
+
+
+def decompress(
+    input: PathLike,
+    output: PathLike,
+    *,
+    encoder: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    weights: Path | None = None,
+    strict: bool = False,
+    listener: Listener = _silent,
+) -> DecompressResult:
+    """Decompress a maevid file to ``.mkv`` (lossless FFV1), ``.mp4`` (x264), ``.y4m`` or, with ``encoder``, anything.
+
+    Damaged frames are listed in the result; with ``strict`` the first one raises DamagedError.
+    """
+    options = DecompressOptions(
+        os.fspath(input),
+        os.fspath(output),
+        encoder,
+        codec_options=CodecOptions(device, precision, weights),
+        strict=strict,
+    )
+    return _decompress(options, listener)

@@ -1,0 +1,22 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from maevid.codec.interface import CodecOptions
+
+
+def add_codec_options(parser: argparse.ArgumentParser) -> None:
+    """``--device``, ``--precision`` and ``--weights``."""
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument(
+        "--precision", default="auto", help="of the transforms: auto, float32, bfloat16 or float16 (default: auto)"
+    )
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="a model file in place of the codec's own")
+
+
+def codec_options(options: argparse.Namespace) -> CodecOptions:
+    """What :func:`add_codec_options` parsed."""
+    return CodecOptions(options.device, options.precision, options.weights)

@@ -1,0 +1,130 @@
+"""compress a video file at a target bitrate, size or quality"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from maevid.cli.common import add_codec_options, codec_options
+from maevid.cli.progress import ProgressLine
+from maevid.codec.registry import DEFAULT_CODEC
+from maevid.rate import RateRequest, parse_rate, parse_size, parse_zone
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("input", help="any video that FFmpeg reads; - is standard input")
+    parser.add_argument("output", help="the file to write, .mkv")
+    target = parser.add_argument_group("target (one of them; default: --quality 50)")
+    target.add_argument("-b", "--bitrate", metavar="RATE", help="bits per second of the video: 600k, 2M")
+    target.add_argument("--size", help="bytes of the whole file, never over: 20M")
+    target.add_argument("--quality", type=float, metavar="Q", help="0 to 100, the same for every frame")
+    target.add_argument("--lam", type=float, help="λ, the same for every frame")
+    target.add_argument("--psnr", type=float, metavar="DB", help="mean PSNR-Y of the clip")
+    target.add_argument("--frame-bytes", type=int, metavar="N", help="no frame over N bytes")
+    rate = parser.add_argument_group("rate control")
+    rate.add_argument("--passes", type=int, choices=(1, 2), help="1 for live input (default: 2 for targets)")
+    rate.add_argument("--maxrate", metavar="RATE", help="peak limit: a buffer that drains at RATE never underflows")
+    rate.add_argument("--bufsize", metavar="BITS", help="size of that buffer in bits (default: one second of maxrate)")
+    rate.add_argument("--lam-min", type=float, help="lowest λ to use")
+    rate.add_argument("--lam-max", type=float, help="highest λ to use")
+    rate.add_argument(
+        "--zone", action="append", default=[], metavar="A-B:WHAT", help="0-99:quality=60, 50-end:factor=2; repeatable"
+    )
+    rate.add_argument(
+        "--smooth", type=float, default=0.0, metavar="G", help="0 to 1: even quality at the price of total distortion"
+    )
+    rate.add_argument("--best-effort", action="store_true", help="go on at the limit where a target is out of reach")
+    parser.add_argument("--codec", default=DEFAULT_CODEC, help=f"a registered codec (default: {DEFAULT_CODEC})")
+    parser.add_argument("--stream", type=int, help="number of the video stream (default: the best)")
+    parser.add_argument("--measure", action="store_true", help="decode every frame for its PSNR and tell the mean")
+    parser.add_argument("--json", action="store_true", help="a JSON line for each frame and a summary, on standard output")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what runs where")
+    add_codec_options(parser)
+
+
+def request_of(options: argparse.Namespace) -> RateRequest:
+    """The rate request; raises UsageError for values that make no sense."""
+    piped = options.input == "-" and options.passes is None
+    request = RateRequest(
+        quality=options.quality,
+        lam=options.lam,
+        bitrate=parse_rate(options.bitrate) if options.bitrate else None,
+        size=parse_size(options.size) if options.size else None,
+        psnr=options.psnr,
+        frame_bytes=options.frame_bytes,
+        passes=1 if piped and options.bitrate else options.passes,
+        maxrate=parse_rate(options.maxrate) if options.maxrate else None,
+        bufsize=parse_rate(options.bufsize) if options.bufsize else None,
+        zones=tuple(parse_zone(text) for text in options.zone),
+        lam_min=options.lam_min,
+        lam_max=options.lam_max,
+        smooth=options.smooth,
+        best_effort=options.best_effort,
+    )
+    request.validate()
+    return request
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compress; exit code 1 when part of the input could not be decoded."""
+    request = request_of(options)
+    from maevid.pipeline.compress import CompressOptions, compress
+    from maevid.pipeline.events import Event, Totals
+    from maevid.report import FrameReport
+    from maevid.report_io import report_to_json
+
+    progress = ProgressLine()
+    decibels: list[float] = []
+
+    def listen(event: Event) -> None:
+        progress(event)
+        if isinstance(event, FrameReport):
+            if event.psnr:
+                decibels.append(event.psnr["y"])
+            if options.json:
+                print(report_to_json(event), flush=True)
+        elif isinstance(event, Totals) and options.verbose:
+            progress.clear()
+            print(f"maevid: {event.codec} on {event.device}", file=sys.stderr)
+
+    job = CompressOptions(
+        options.input,
+        options.output,
+        request,
+        options.codec,
+        codec_options(options),
+        options.stream,
+        measure=options.measure or options.json or options.psnr is not None,
+    )
+    result = compress(job, listen)
+    rate = result.rate
+    psnr = sum(decibels) / len(decibels) if decibels else None
+    if options.json:
+        summary = {
+            "type": "summary",
+            "frames": result.frames,
+            "file_bytes": result.file_bytes,
+            "video_bits": rate.bits,
+            "bitrate": rate.bitrate,
+            "unit": rate.unit,
+            "target": rate.target,
+            "achieved": rate.achieved,
+            "error": rate.error,
+            "psnr_y": psnr,
+            "seconds": result.seconds,
+            "damaged": result.damaged,
+        }
+        print(json.dumps(summary))
+    else:
+        quality = f", PSNR-Y {psnr:.2f} dB" if psnr is not None else ""
+        print(
+            f"{options.output}: {result.frames} frames, {result.file_bytes} bytes{quality}, "
+            f"{result.frames / result.seconds:.1f} fps"
+        )
+        print(rate.line())
+    if result.damaged:
+        print(f"maevid: {result.damaged} damaged places in {options.input} were passed over", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,206 @@
+"""The MAE as a frame codec: network, entropy coder and packet put together.
+
+The packet's only part is one coded string: the hyper-latents, then the latents of the first pass, then those
+of the second, each in order channel, row, column. The table of a hyper-latent is given by rate index and
+channel, that of a latent by its scale index; latents of a scale index below 4 are not in the string.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from maevid.codec.entropy import Decoder, encode
+from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
+from maevid.errors import DamagedError, ModelError
+from maevid.model.checkpoint import Checkpoint
+from maevid.model.config import RATE_INDICES
+from maevid.model.device import choose_placement
+from maevid.model.network import SKIP_BELOW, Network, Quantised, latent_levels
+from maevid.stream.packet import Packet
+from maevid.video.frame import Frame, Plane
+
+WEIGHTS = Path(__file__).parent.parent / "model" / "weights"
+
+
+def open_mae(options: CodecOptions) -> FrameCodec:
+    """The default model, or the one in ``options.weights``."""
+    return MaeCodec(Checkpoint.load(options.weights or WEIGHTS / "mae.safetensors"), options)
+
+
+class MaeCodec(FrameCodec):
+    """A modulated autoencoder behind the frame codec interface."""
+
+    rate_indices = range(RATE_INDICES)
+    latents_checked = True
+
+    def __init__(self, checkpoint: Checkpoint, options: CodecOptions) -> None:
+        self.name = checkpoint.config.name
+        self.sha256 = checkpoint.sha256
+        self.identity = bytes.fromhex(checkpoint.sha256[:8])
+        self.network = Network(checkpoint, choose_placement(options.device, options.precision))
+        self.tables = checkpoint.tables()
+        self.description = str(self.network.placement)
+
+    def lam(self, rate_index: int) -> float:
+        """λ of a rate index 0..255."""
+        return self.network.config.lam(rate_index)
+
+    def encode(self, frame: Frame, rate_index: int, *, reconstruct: bool = False) -> Encoded:
+        """Code one frame; see :meth:`encode_batch`."""
+        return self.encode_batch([frame], [rate_index], reconstruct=reconstruct)[0]
+
+    def encode_batch(
+        self, frames: Sequence[Frame], rate_indices: Sequence[int], *, reconstruct: bool = False
+    ) -> list[Encoded]:
+        """Code frames of one size, each at its rate index."""
+        began = time.perf_counter()
+        indices = self.network.index_tensor(rate_indices)
+        blocks = self.network.load_blocks([frame.planes for frame in frames])
+        quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
+        analysed = time.perf_counter()
+        packets = [
+            self._packet(frame, rate_index, quantised, row)
+            for row, (frame, rate_index) in enumerate(zip(frames, rate_indices, strict=True))
+        ]
+        coded = time.perf_counter()
+        planes: Sequence[tuple[Plane, Plane, Plane] | None] = [None] * len(frames)
+        if reconstruct:
+            height, width = frames[0].height, frames[0].width
+            planes = self.network.synthesise(quantised.latents, indices, height, width)
+        done = time.perf_counter()
+        share = 1 / len(frames)
+        seconds = {
+            "analysis": (analysed - began) * share,
+            "entropy": (coded - analysed) * share,
+            "synthesis": (done - coded) * share,
+        }
+        return [
+            Encoded(packet, picture, parts, seconds)
+            for (packet, parts), picture in zip(packets, planes, strict=True)
+        ]
+
+    def decode(self, packet: Packet) -> tuple[Plane, Plane, Plane]:
+        """Rebuild the planes of one packet."""
+        latents, indices = self._latents(packet)
+        return self.network.synthesise(latents, indices, packet.height, packet.width)[0]
+
+    def check(self, packet: Packet) -> None:
+        """Decode the latents and compare their check value; the synthesis is not needed."""
+        self._latents(packet)
+
+    def estimate_bits(
+        self, frames: Sequence[Frame], rate_indices: Sequence[int]
+    ) -> npt.NDArray[np.float64]:
+        """Bits of every frame (rows) at every rate index (columns), from the entropy model without coding."""
+        bits = np.empty((len(frames), len(rate_indices)))
+        for column, rate_index in enumerate(rate_indices):
+            indices = self.network.index_tensor([rate_index] * len(frames))
+            blocks = self.network.load_blocks([frame.planes for frame in frames])
+            quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
+            for row in range(len(frames)):
+                symbols, tables, _ = self._string(quantised, row, rate_index)
+                bits[row, column] = self.tables.cost_bits(symbols, tables) + _ESTIMATED_FRAMING_BITS
+        return bits
+
+    def _packet(
+        self, frame: Frame, rate_index: int, quantised: Quantised, row: int
+    ) -> tuple[Packet, dict[str, int]]:
+        symbols, tables, hyper_count = self._string(quantised, row, rate_index)
+        payload = encode(symbols, tables, self.tables)
+        packet = Packet(
+            model=self.identity,
+            rate_index=rate_index,
+            width=frame.width,
+            height=frame.height,
+            pts=frame.pts,
+            duration=frame.duration,
+            parts=(payload,),
+            latent_check=zlib.crc32(latent_levels(quantised.latents[row]).astype("<i4", copy=False)),
+        )
+        hyper = min(round(self.tables.cost_bits(symbols[:hyper_count], tables[:hyper_count])), 8 * len(payload))
+        header = 8 * (len(packet.to_bytes()) - len(payload))
+        return packet, {"header": header, "hyper": hyper, "latent": 8 * len(payload) - hyper}
+
+    def _string(
+        self, quantised: Quantised, row: int, rate_index: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], int]:
+        hyper = quantised.hyper[row].cpu().numpy()
+        symbols = quantised.symbols[row].cpu().numpy()
+        index = quantised.scale_index[row].cpu().numpy()
+        runs, tables = [hyper.ravel()], [self._hyper_tables(rate_index, hyper.shape)]
+        for which in self._passes(index.shape):
+            coded = which & (index >= SKIP_BELOW)
+            runs.append(symbols[coded])
+            tables.append(index[coded].astype(np.int16))
+        return np.concatenate(runs), np.concatenate(tables), hyper.size
+
+    def _latents(self, packet: Packet) -> tuple[torch.Tensor, torch.Tensor]:
+        if packet.model != self.identity:
+            raise ModelError(
+                f"the packet needs model {packet.model.hex()}, this is {self.name} {self.identity.hex()}: "
+                "name the right weights with --weights"
+            )
+        if len(packet.parts) != 1:
+            raise DamagedError(f"a {self.name} packet has one part, not {len(packet.parts)}")
+        network = self.network
+        indices = network.index_tensor([packet.rate_index])
+        conditions = network.conditions(indices)
+        decoder = Decoder(packet.parts[0], self.tables)
+        hyper_shape = network.hyper_size(packet.height, packet.width)
+        hyper = decoder.decode(self._hyper_tables(packet.rate_index, hyper_shape)).reshape(1, *hyper_shape)
+        shape = network.latent_size(packet.height, packet.width)
+        features = network.features(hyper, conditions, *shape[1:])
+        passes = self._passes(shape)
+        mean, index = network.first(features, conditions)
+        latents = mean + self._decode_pass(decoder, passes[0], index[0])
+        if network.two_passes:
+            anchor = torch.from_numpy(passes[0]).to(latents.device)
+            anchors = torch.where(anchor, latents, 0.0)
+            mean, index = network.second(features, anchors, conditions)
+            latents = torch.where(anchor, latents, mean + self._decode_pass(decoder, passes[1], index[0]))
+        decoder.finish()
+        if zlib.crc32(latent_levels(latents[0]).astype("<i4", copy=False)) != packet.latent_check:
+            raise ModelError(
+                f"the decoded latents are not the encoder's: the tables of model {self.name} "
+                f"{self.identity.hex()} are damaged, or this machine does not compute exactly"
+            )
+        return latents, indices
+
+    def _decode_pass(
+        self, decoder: Decoder, which: npt.NDArray[np.bool_], index: npt.NDArray[np.uint8]
+    ) -> torch.Tensor:
+        coded = which & (index >= SKIP_BELOW)
+        symbols = np.zeros(index.shape, np.float32)
+        symbols[coded] = decoder.decode(index[coded].astype(np.int16))
+        return torch.from_numpy(symbols)[None].to(self.network.placement.device)
+
+    def _hyper_tables(self, rate_index: int, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
+        return np.repeat(self.network.hyper_table[rate_index], shape[1] * shape[2])
+
+    def _passes(self, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.bool_], ...]:
+        channels, height, width = shape
+        return _pass_masks(channels, height, width, self.network.two_passes)
+
+
+_ESTIMATED_FRAMING_BITS = 8 * 33
+"""Header (about 29 bytes) and the ends of the coded string (4), for estimates."""
+
+
+@lru_cache(maxsize=8)
+def _pass_masks(
+    channels: int, height: int, width: int, two_passes: bool
+) -> tuple[npt.NDArray[np.bool_], ...]:
+    """Which latents each pass codes, bool (C, h, w); the first has (channel + row + column) even."""
+    if not two_passes:
+        return (np.ones((channels, height, width), bool),)
+    c, i, j = np.ogrid[:channels, :height, :width]
+    first = (c + i + j) % 2 == 0
+    return first, ~first

@@ -1,0 +1,190 @@
+"""A model in one safetensors file: half-precision transforms, integer entropy networks, tables, configuration.
+
+Layout of the tensors:
+
+* ``float.<parameter>``: float16, every parameter that decides no probability;
+* ``int.<layer>.weight`` int8, ``.exponent`` int8, ``.bias`` int32: a layer of the entropy networks. The weight is
+  int8·2^-exponent, the bias counts steps of 2^-(exponent+4); the predictor's weight counts 1/64;
+* ``offset.<name>``: int32 (256, channels), what a rate index adds in the entropy networks, in steps of 1/64
+  (hidden layers) and 1/8 (``scale_index``), and the table number of each hyper-latent (``hyper_index``);
+* ``tables.<name>``: the frequency tables.
+
+The metadata hold the configuration and, as free text, how the model was trained. The model's identity is the
+SHA-256 over configuration, names, types, shapes and bytes, so it does not depend on the file's layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from maevid.codec.entropy import FrequencyTables, gaussian_tables
+from maevid.errors import ModelError
+from maevid.model.autoencoder import ModulatedAutoencoder
+from maevid.model.config import RATE_INDICES, ModelConfig
+from maevid.model.integer import (
+    ACTIVATION_STEP,
+    OFFSET_STEP,
+    IntegerDepthwise,
+    IntegerPointwise,
+    LinearPredictor,
+    weight_exponents,
+)
+from maevid.model.prior import INDEX_STEP, SCALES, Conditions, scale_of_index
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+FORMAT = "maevid-model-1"
+_OFFSET_STEPS = {
+    "hyper": OFFSET_STEP,
+    "first": OFFSET_STEP,
+    "second": OFFSET_STEP,
+    "scale_index": INDEX_STEP,
+    "hyper_index": 1.0,
+}
+
+
+class Checkpoint:
+    """What a model file holds. ``sha256`` is its identity; ``notes`` says how it was trained."""
+
+    def __init__(self, config: ModelConfig, arrays: Arrays, notes: dict[str, str]) -> None:
+        self.config, self.arrays, self.notes = config, arrays, notes
+        self.sha256 = _identity(config, arrays)
+
+    @classmethod
+    def from_model(cls, model: ModulatedAutoencoder, notes: dict[str, str] | None = None) -> Checkpoint:
+        """Freeze a trained network: round what must be exact, tabulate what depends on λ."""
+        arrays: Arrays = {}
+        integer_names = set()
+        for layer_name, layer in model.named_modules():
+            if isinstance(layer, IntegerPointwise | IntegerDepthwise | LinearPredictor):
+                arrays |= {f"int.{layer_name}.{k}": v for k, v in _pack_layer(layer).items()}
+                integer_names |= {f"{layer_name}.{k}" for k, _ in layer.named_parameters()}
+        for name, value in model.state_dict().items():
+            if name not in integer_names:
+                arrays[f"float.{name}"] = value.detach().cpu().numpy().astype(np.float16)
+        arrays |= {f"offset.{k}": v for k, v in _tabulate(model).items()}
+        tables = gaussian_tables(scale_of_index(torch.arange(SCALES, dtype=torch.float64)).numpy())
+        arrays |= {f"tables.{k}": v for k, v in tables.to_arrays().items()}
+        return cls(model.config, arrays, notes or {})
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Read a model file. Raises ModelError when it is missing, damaged or of another format."""
+        try:
+            with safe_open(path, framework="np") as stored:
+                metadata = stored.metadata() or {}
+                arrays: Arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as reason:
+            raise ModelError(f"{path}: not a usable model file ({reason})") from None
+        if metadata.get("format") != FORMAT:
+            raise ModelError(f"{path}: not a model of this version of maevid ({FORMAT} is what it reads)")
+        try:
+            config = ModelConfig.from_dict(json.loads(metadata["config"]))
+        except (KeyError, ValueError, TypeError):
+            raise ModelError(f"{path}: its configuration is damaged") from None
+        return cls(config, arrays, json.loads(metadata.get("notes", "{}")))
+
+    def save(self, path: Path) -> None:
+        """Write atomically."""
+        metadata = {
+            "format": FORMAT,
+            "config": json.dumps(self.config.to_dict()),
+            "notes": json.dumps(self.notes),
+        }
+        partial = path.with_name(f".{path.name}.part")
+        save_file({k: np.ascontiguousarray(v) for k, v in sorted(self.arrays.items())}, partial, metadata)
+        os.replace(partial, path)
+
+    def model(self) -> ModulatedAutoencoder:
+        """A network with these weights, its entropy model exact and frozen. Raises ModelError when they do not fit."""
+        model = ModulatedAutoencoder(self.config)
+        state: dict[str, Tensor] = {
+            name[6:]: torch.from_numpy(value.astype(np.float32))
+            for name, value in self.arrays.items()
+            if name.startswith("float.")
+        }
+        try:
+            for name, layer in model.named_modules():
+                if isinstance(layer, IntegerPointwise | IntegerDepthwise | LinearPredictor):
+                    state |= {f"{name}.{k}": v for k, v in self._unpack_layer(name, layer).items()}
+                    layer.frozen = True
+            model.load_state_dict(state)
+        except (KeyError, RuntimeError) as reason:
+            raise ModelError(f"model {self.config.name}: weights do not fit the configuration ({reason})") from None
+        model.entropy.set_exact(True)
+        return model.eval()
+
+    def tables(self) -> FrequencyTables:
+        """The frequency tables of the scale indices 0..63."""
+        return FrequencyTables.from_arrays(
+            {name[7:]: value for name, value in self.arrays.items() if name.startswith("tables.")}
+        )
+
+    def conditions(self) -> Conditions:
+        """The λ-dependent terms of the entropy model for all rate indices: rows of (256, channels)."""
+        rows = {}
+        for name, step in _OFFSET_STEPS.items():
+            stored = self.arrays.get(f"offset.{name}")
+            if stored is None or stored.shape[0] != RATE_INDICES:
+                raise ModelError(f"model {self.config.name}: the table offset.{name} is missing or damaged")
+            rows[name] = torch.from_numpy(stored.astype(np.float32)) * step
+        return Conditions(**rows)
+
+    def _unpack_layer(self, name: str, layer: torch.nn.Module) -> dict[str, Tensor]:
+        weight = torch.from_numpy(self.arrays[f"int.{name}.weight"].astype(np.float32))
+        if isinstance(layer, LinearPredictor):
+            return {"weight": weight * LinearPredictor.WEIGHT_STEP}
+        exponent = torch.from_numpy(self.arrays[f"int.{name}.exponent"].astype(np.float32))
+        scale = torch.exp2(-exponent)
+        bias = torch.from_numpy(self.arrays[f"int.{name}.bias"].astype(np.float64)).float()
+        column = scale.view(-1, *([1] * (weight.dim() - 1)))
+        return {"weight": weight * column, "bias": bias * scale * ACTIVATION_STEP}
+
+
+def _pack_layer(layer: torch.nn.Module) -> Arrays:
+    with torch.no_grad():
+        if isinstance(layer, LinearPredictor):
+            return {"weight": (layer.quantised() / LinearPredictor.WEIGHT_STEP).numpy().astype(np.int8)}
+        assert isinstance(layer, IntegerPointwise | IntegerDepthwise)
+        weight, bias = layer.quantised()
+        exponent = weight_exponents(layer.weight)
+        scale = torch.exp2(exponent)
+        column = scale.view(-1, *([1] * (weight.dim() - 1)))
+        return {
+            "weight": (weight * column).numpy().astype(np.int8),
+            "exponent": exponent.numpy().astype(np.int8),
+            "bias": (bias * scale / ACTIVATION_STEP).double().numpy().astype(np.int32),
+        }
+
+
+@torch.no_grad()
+def _tabulate(model: ModulatedAutoencoder) -> Arrays:
+    exact = model.entropy.exact
+    model.entropy.set_exact(True)
+    position = torch.linspace(-1, 1, RATE_INDICES)
+    gain, _ = model.log_gains(position)
+    conditions = model.entropy.conditions(position, gain)
+    model.entropy.set_exact(exact)
+    return {
+        name: (getattr(conditions, name) / step).round().numpy().astype(np.int32)
+        for name, step in _OFFSET_STEPS.items()
+    }
+
+
+def _identity(config: ModelConfig, arrays: Arrays) -> str:
+    digest = hashlib.sha256(json.dumps([FORMAT, config.to_dict()], sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()

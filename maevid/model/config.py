@@ -1,0 +1,82 @@
+"""What a network is made of: the choices and sizes that, with its weights, define one model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from maevid.errors import ModelError
+
+Modulation = Literal["every-stage", "bottleneck", "none"]
+Prior = Literal["hyperprior", "checkerboard"]
+Transform = Literal["blocks"]
+
+RATE_INDICES = 256
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Composition and sizes of a :class:`~maevid.model.autoencoder.ModulatedAutoencoder`.
+
+    ``channels`` (N) is the width at 1/8 of the luma resolution, ``latents`` (M) at 1/16; ``blocks_8`` and
+    ``blocks_16`` are residual blocks on each side. ``hyper`` is the width of the entropy networks and
+    ``hyper_latents`` the number of channels of z. λ runs from ``lambda_min`` to ``lambda_max``;
+    ``plane_weights`` weigh the mean squared errors of Y, U and V in the loss and sum to 1.
+    """
+
+    name: str = "mae"
+    modulation: Modulation = "every-stage"
+    prior: Prior = "checkerboard"
+    transform: Transform = "blocks"
+    channels: int = 128
+    latents: int = 256
+    blocks_8: int = 1
+    blocks_16: int = 3
+    hyper: int = 192
+    hyper_latents: int = 64
+    lambda_min: float = 2.0**-11
+    lambda_max: float = 0.5
+    plane_weights: tuple[float, float, float] = (4 / 6, 1 / 6, 1 / 6)
+
+    def __post_init__(self) -> None:
+        for choice, allowed in (
+            (self.modulation, get_args(Modulation)),
+            (self.prior, get_args(Prior)),
+            (self.transform, get_args(Transform)),
+        ):
+            if choice not in allowed:
+                raise ModelError(f"model {self.name}: {choice!r} is none of {', '.join(allowed)}")
+        if not 0 < self.lambda_min < self.lambda_max:
+            raise ModelError(f"model {self.name}: λ range {self.lambda_min}..{self.lambda_max} is empty")
+
+    def lam(self, rate_index: int) -> float:
+        """λ of a rate index 0..255: λ_min·(λ_max/λ_min)^(index/255)."""
+        ratio = self.lambda_max / self.lambda_min
+        return self.lambda_min * ratio ** (rate_index / (RATE_INDICES - 1))
+
+    def position(self, lam: float) -> float:
+        """Where λ lies in the range on a log scale: -1 at λ_min, 1 at λ_max. The networks' only view of λ."""
+        return 2 * math.log(lam / self.lambda_min) / math.log(self.lambda_max / self.lambda_min) - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready description, the inverse of :meth:`from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Rebuild from :meth:`to_dict`. Raises ModelError for unknown or missing entries."""
+        known = {f.name for f in fields(cls)}
+        if set(values) != known:
+            odd = ", ".join(sorted(set(values) ^ known))
+            raise ModelError(f"model configuration does not fit this version of maevid: {odd}")
+        return cls(**{**values, "plane_weights": tuple(values["plane_weights"])})
+
+
+CONFIGS: dict[str, ModelConfig] = {
+    "mae": ModelConfig(),
+    "mae-fast": ModelConfig(
+        name="mae-fast", prior="checkerboard", channels=64, latents=128, blocks_8=1, blocks_16=2, hyper=96
+    ),
+    "mae-hyper-blocks": ModelConfig(name="mae-hyper-blocks", prior="hyperprior"),
+}

@@ -1,0 +1,206 @@
+"""Layers whose arithmetic is exact: int8 weights and activations, held in float32 on power-of-two grids.
+
+Activations are multiples of 2^-4 in -8..127/16 (int8), weights multiples of 2^-k with |w|·2^k ≤ 127, one k
+for each output channel. Every product and every partial sum is then an integer of magnitude below 2^24
+times a power of two, hence exact in float32 in any order, on any device; only matrix products, 1×1 and
+depthwise convolutions are used, since Winograd and FFT algorithms would round. Requantisation is a
+rounding to a power-of-two grid (floor(x + ½)), and the leaky slope is 2^-3: both exact.
+
+While ``exact`` is off (the first phase of training) the same layers run unquantised.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATION_STEP = 2.0**-4
+ACTIVATION_MAX = 127
+ACTIVATION_MIN = -128
+WEIGHT_MAX = 127
+LEAKY_SLOPE = 2.0**-3
+OFFSET_STEP = 2.0**-6
+EXACT_SUM_LIMIT = 2**24
+
+
+class _RoundStraightThrough(torch.autograd.Function):
+    """floor(x/step + ½)·step, with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: float) -> Tensor:
+        return torch.floor(x * (1 / step) + 0.5) * step
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+class _ClampInward(torch.autograd.Function):
+    """clamp(x), with the gradient kept where a step along it leads back into the range."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.bounds = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        low, high = ctx.bounds
+        grad = grads[0]
+        stuck = ((x < low) & (grad > 0)) | ((x > high) & (grad < 0))
+        return grad.masked_fill(stuck, 0), None, None
+
+
+def round_to(x: Tensor, step: float) -> Tensor:
+    """Round to multiples of ``step`` (a power of two), halves up; straight-through gradient."""
+    out: Tensor = _RoundStraightThrough.apply(x, step)  # type: ignore[no-untyped-call]
+    return out
+
+
+def clamp_inward(x: Tensor, low: float, high: float) -> Tensor:
+    """Clamp to low..high; the gradient passes where it would move x back inside."""
+    out: Tensor = _ClampInward.apply(x, low, high)  # type: ignore[no-untyped-call]
+    return out
+
+
+def activation(x: Tensor, exact: bool) -> Tensor:
+    """Clamp to the int8 range and, when ``exact``, round to its grid."""
+    if exact:
+        x = round_to(x, ACTIVATION_STEP)
+    return clamp_inward(x, ACTIVATION_MIN * ACTIVATION_STEP, ACTIVATION_MAX * ACTIVATION_STEP)
+
+
+def leaky(x: Tensor) -> Tensor:
+    """Leaky ReLU with slope 2^-3."""
+    return F.leaky_relu(x, LEAKY_SLOPE)
+
+
+def weight_exponents(weight: Tensor) -> Tensor:
+    """The k of each output channel (first axis): the largest for which |w|·2^k ≤ 127; 0..14."""
+    peak = weight.detach().flatten(1).abs().amax(1).clamp_min(2.0**-10)
+    return torch.floor(torch.log2(WEIGHT_MAX / peak)).clamp(0, 14)
+
+
+class _CompressMagnitude(torch.autograd.Function):
+    """sign(x)·L(1 + |x|), L the piecewise-linear log2 that float32 itself holds: exponent plus mantissa."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        grown = 1 + x.abs()
+        ctx.save_for_backward(grown)
+        mantissa, exponent = torch.frexp(grown)
+        return torch.copysign(exponent + 2 * mantissa - 2, x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (grown,) = ctx.saved_tensors
+        return grads[0] / (grown * math.log(2))
+
+
+def compress_magnitude(x: Tensor) -> Tensor:
+    """sign(x)·log2(1 + |x|), linear between powers of two: exact wherever 1 + |x| is."""
+    out: Tensor = _CompressMagnitude.apply(x)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _IntegerLayer(nn.Module):
+    """What the integer layers share: quantised weight and bias, and the bound on every sum."""
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+    input_peak: float = 128 * ACTIVATION_STEP
+    input_step: float = ACTIVATION_STEP
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exact = False
+        self.frozen = False
+
+    def quantised(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias on their grids: 2^-k, and 2^-k times the activation step, for each output channel."""
+        exponents = weight_exponents(self.weight)
+        scale = torch.exp2(exponents)
+        column = scale.view(-1, *([1] * (self.weight.dim() - 1)))
+        weight = clamp_inward(round_to(self.weight * column, 1.0), -WEIGHT_MAX, WEIGHT_MAX) / column
+        bias = round_to(self.bias * scale / self.input_step, 1.0) / scale * self.input_step
+        return weight, bias
+
+    def parameters_in_use(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias as the forward pass applies them; frozen ones lie on their grids already."""
+        return self.quantised() if self.exact and not self.frozen else (self.weight, self.bias)
+
+    def largest_sum(self, extra_bias: Tensor | None = None) -> int:
+        """The largest magnitude that any partial sum can reach, in units of the accumulator's grid.
+
+        Exactness needs it below 2^24. ``extra_bias`` (…, outputs) is what callers add to the sum.
+        """
+        weight, bias = self.quantised()
+        unit = (self.input_step / torch.exp2(weight_exponents(self.weight))).clamp_max(OFFSET_STEP)
+        total = weight.abs().flatten(1).sum(1) * self.input_peak + bias.abs()
+        if extra_bias is not None:
+            total = total + extra_bias.abs().reshape(-1, bias.numel()).amax(0)
+        return math.ceil(float((total / unit).max()))
+
+
+class IntegerPointwise(_IntegerLayer):
+    """A 1×1 convolution on int8 activations. ``offset`` (B, outputs) is added: the dependence on λ."""
+
+    def __init__(self, inputs: int, outputs: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) * gain / math.sqrt(inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor, offset: Tensor | None = None) -> Tensor:
+        weight, bias = self.parameters_in_use()
+        out = F.conv2d(x, weight[:, :, None, None], bias).float()
+        return out if offset is None else out + offset[:, :, None, None]
+
+
+class IntegerDepthwise(_IntegerLayer):
+    """A 3×3 convolution of each channel on int8 activations, starting as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        weight = torch.randn(channels, 1, 3, 3) * 0.1
+        weight[:, :, 1, 1] += 1
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.parameters_in_use()
+        return F.conv2d(x, weight, bias, padding=1, groups=x.shape[1]).float()
+
+
+class LinearPredictor(nn.Module):
+    """Mean of a latent as a 3×3 linear filter of the decoded latents around it, channel by channel.
+
+    Linear, so that it holds at every λ alike (latents are in quantiser units). Inputs are clamped to
+    ±4096 on a grid of ¼, weights are multiples of 1/64 within ±1: 9·64·16384 < 2^24.
+    """
+
+    INPUT_STEP = 0.25
+    INPUT_LIMIT = 4096.0
+    WEIGHT_STEP = 2.0**-6
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.exact = False
+        self.frozen = False
+        self.weight = nn.Parameter(torch.zeros(channels, 1, 3, 3))
+
+    def quantised(self) -> Tensor:
+        """The weight on its grid."""
+        return clamp_inward(round_to(self.weight, self.WEIGHT_STEP), -1.0, 1.0)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        weight = self.weight
+        if self.exact:
+            latents = round_to(latents, self.INPUT_STEP).clamp(-self.INPUT_LIMIT, self.INPUT_LIMIT)
+            weight = weight if self.frozen else self.quantised()
+        return F.conv2d(latents, weight, padding=1, groups=latents.shape[1]).float()

@@ -1,0 +1,61 @@
+"""Layers that the transforms share: pointwise and depthwise convolutions and the residual block."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Pointwise(nn.Module):
+    """A 1×1 convolution whose weight is a matrix (outputs, inputs), so that matrix optimizers take it as it is.
+
+    Input (B, inputs, h, w), output (B, outputs, h, w).
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / math.sqrt(inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight[:, :, None, None], self.bias)
+
+
+class Depthwise(nn.Module):
+    """A 3×3 convolution of each channel on its own, zero padded, starting as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        weight = torch.randn(channels, 1, 3, 3) * 0.1
+        weight[:, :, 1, 1] += 1
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, padding=1, groups=x.shape[1])
+
+
+class ResidualBlock(nn.Module):
+    """Spatial, then channel mixing, each added to its input.
+
+    x += 1×1(dw3×3(leaky(1×1(x)))); x += 1×1(leaky(1×1→2C(x))). The last layer of each branch starts at
+    zero, so that a new block is the identity and a KLT start stays a KLT. The sum keeps the input's
+    precision (float32), since half-precision sums would lose the low bits of the strong channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.spatial_in = Pointwise(channels, channels)
+        self.spatial = Depthwise(channels)
+        self.spatial_out = Pointwise(channels, channels)
+        self.mix_in = Pointwise(channels, 2 * channels)
+        self.mix_out = Pointwise(2 * channels, channels)
+        for layer in (self.spatial_out, self.mix_out):
+            nn.init.zeros_(layer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.spatial_out(self.spatial(F.leaky_relu(self.spatial_in(x), 0.125)))
+        return x + self.mix_out(F.leaky_relu(self.mix_in(x), 0.125))

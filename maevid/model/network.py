@@ -1,0 +1,172 @@
+"""A loaded model at work: planes to integer symbols and back, in batches, at any rate index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from maevid.model.checkpoint import Checkpoint
+from maevid.model.config import RATE_INDICES
+from maevid.model.device import Placement
+from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, MEAN_STEP, Conditions, anchor_mask
+from maevid.model.transforms import ALIGNMENT, blocks_to_planes, planes_to_blocks
+from maevid.video.frame import Plane
+
+SKIP_BELOW = 4
+"""Latents of a scale index below this are not coded: their value is the mean."""
+
+SYMBOL_LIMIT = 2.0**19
+"""Largest symbol; ±2^19 plus a mean in sixteenths is still exact in float32, and no picture comes near it."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """The integers of a batch: hyper-latents z (B, Z, ·, ·), symbols and scale indices of y (B, M, h, w), and y itself.
+
+    ``latents`` are the decoded latents, multiples of 1/16. Symbols are zero where ``scale_index`` is
+    below :data:`SKIP_BELOW`.
+    """
+
+    hyper: Tensor
+    symbols: Tensor
+    scale_index: Tensor
+    latents: Tensor
+
+
+class Network:
+    """Runs one checkpoint on one device. Decisions about probabilities are exact, pixels may differ by one level."""
+
+    def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
+        self.config = checkpoint.config
+        self.placement = placement
+        self.model = checkpoint.model().to(placement.device)
+        self.model.requires_grad_(False)
+        self.two_passes = self.model.entropy.two_passes
+        stored = checkpoint.conditions()
+        self._conditions = Conditions(
+            **{f.name: getattr(stored, f.name).to(placement.device) for f in fields(stored)}
+        )
+        self.hyper_table = stored.hyper_index.numpy().astype(np.int16)
+
+    def conditions(self, rate_indices: Tensor) -> Conditions:
+        """The rows of the baked tables for rate indices (B,)."""
+        return Conditions(
+            **{f.name: getattr(self._conditions, f.name)[rate_indices] for f in fields(self._conditions)}
+        )
+
+    def index_tensor(self, rate_indices: Sequence[int]) -> Tensor:
+        """Rate indices as a tensor on the device. Raises ValueError outside 0..255."""
+        if any(not 0 <= i < RATE_INDICES for i in rate_indices):
+            raise ValueError(f"rate indices go from 0 to {RATE_INDICES - 1}")
+        return torch.tensor(list(rate_indices), device=self.placement.device)
+
+    def load_blocks(self, frames: Sequence[tuple[Plane, Plane, Plane]]) -> Tensor:
+        """Planes of frames of one size to blocks (B, 96, H/8, W/8) in 0..1, padded to multiples of 16 by edge replication."""
+        height, width = frames[0][0].shape
+        below, right = -height % ALIGNMENT, -width % ALIGNMENT
+        stacks = []
+        for number in range(3):
+            stack = np.stack([frame[number] for frame in frames])[:, None]
+            share = 1 if number == 0 else 2
+            rows = (height + below) // share - stack.shape[2]
+            columns = (width + right) // share - stack.shape[3]
+            if rows or columns:
+                stack = np.pad(stack, ((0, 0), (0, 0), (0, rows), (0, columns)), mode="edge")
+            stacks.append(torch.from_numpy(stack).to(self.placement.device, non_blocking=True))
+        blocks = planes_to_blocks(*stacks).to(torch.float32, memory_format=torch.channels_last)
+        return blocks.div_(255)
+
+    @torch.inference_mode()
+    def analyse(self, blocks: Tensor, rate_indices: Tensor) -> Tensor:
+        """Blocks (B, 96, ·, ·) to unrounded latents (B, M, h, w) in quantiser units; float work, encoder only."""
+        position = self._position(rate_indices)
+        gain, _ = self.model.log_gains(position)
+        with self._autocast():
+            return self.model.analysis(blocks - 0.5, position, gain)
+
+    @torch.inference_mode()
+    def quantise(self, latents: Tensor, rate_indices: Tensor) -> Quantised:
+        """Round latents pass by pass around the means that the decoder will have."""
+        with self._autocast():
+            z = self.model.hyper_analysis(latents, self._position(rate_indices))
+        z = torch.round(z).clamp(-HYPER_LIMIT, HYPER_LIMIT)
+        conditions = self.conditions(rate_indices)
+        features = self.model.entropy.features(z, conditions, *latents.shape[-2:])
+        mean, index = self.model.entropy.first(features, conditions)
+        symbols = _round(latents - mean) * (index >= SKIP_BELOW)
+        if self.two_passes:
+            anchor = anchor_mask(latents)
+            anchors = torch.where(anchor, symbols + mean, 0.0)
+            mean_2, index_2 = self.model.entropy.second(features, anchors, conditions)
+            symbols_2 = _round(latents - mean_2) * (index_2 >= SKIP_BELOW)
+            mean = torch.where(anchor, mean, mean_2)
+            index = torch.where(anchor, index, index_2)
+            symbols = torch.where(anchor, symbols, symbols_2)
+        return Quantised(z.to(torch.int32), symbols.to(torch.int32), index.to(torch.uint8), symbols + mean)
+
+    @torch.inference_mode()
+    def features(self, hyper: npt.NDArray[np.int32], conditions: Conditions, height: int, width: int) -> Tensor:
+        """Decoded hyper-latents (B, Z, ·, ·) to the entropy model's features at the latents' size (height, width)."""
+        z = torch.from_numpy(hyper).to(self.placement.device, torch.float32)
+        return self.model.entropy.features(z, conditions, height, width)
+
+    @torch.inference_mode()
+    def first(self, features: Tensor, conditions: Conditions) -> tuple[Tensor, npt.NDArray[np.uint8]]:
+        """Means (B, M, h, w) and scale indices of the first pass."""
+        mean, index = self.model.entropy.first(features, conditions)
+        return mean, index.to(torch.uint8).cpu().numpy()
+
+    @torch.inference_mode()
+    def second(
+        self, features: Tensor, anchors: Tensor, conditions: Conditions
+    ) -> tuple[Tensor, npt.NDArray[np.uint8]]:
+        """Means and scale indices of the second pass from the first's latents (zero elsewhere)."""
+        mean, index = self.model.entropy.second(features, anchors, conditions)
+        return mean, index.to(torch.uint8).cpu().numpy()
+
+    @torch.inference_mode()
+    def synthesise(
+        self, latents: Tensor, rate_indices: Tensor, height: int, width: int
+    ) -> list[tuple[Plane, Plane, Plane]]:
+        """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples."""
+        position = self._position(rate_indices)
+        _, gain = self.model.log_gains(position)
+        with self._autocast():
+            blocks = self.model.synthesis(latents, position, gain)
+        levels = blocks.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+        planes = []
+        for number, plane in enumerate(blocks_to_planes(levels)):
+            rows, columns = (height, width) if number == 0 else ((height + 1) // 2, (width + 1) // 2)
+            planes.append(plane[:, 0, :rows, :columns].contiguous().cpu().numpy())
+        return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(levels))]
+
+    def hyper_size(self, height: int, width: int) -> tuple[int, int, int]:
+        """Shape (Z, rows, columns) of the hyper-latents of a ``height`` × ``width`` picture."""
+        h, w = self.latent_size(height, width)[1:]
+        return self.config.hyper_latents, -(-h // HYPER_FACTOR), -(-w // HYPER_FACTOR)
+
+    def latent_size(self, height: int, width: int) -> tuple[int, int, int]:
+        """Shape (M, rows, columns) of the latents of a ``height`` × ``width`` picture."""
+        return self.config.latents, -(-height // ALIGNMENT), -(-width // ALIGNMENT)
+
+    def _position(self, rate_indices: Tensor) -> Tensor:
+        return rate_indices.float() * (2 / (RATE_INDICES - 1)) - 1
+
+    def _autocast(self) -> torch.autocast:
+        dtype = self.placement.dtype
+        return torch.autocast(self.placement.device.type, dtype, enabled=dtype != torch.float32)
+
+
+def latent_levels(latents: Tensor) -> npt.NDArray[np.int32]:
+    """Decoded latents in sixteenths, int32, as the packet's latent check covers them."""
+    levels: npt.NDArray[np.int32] = (latents * (1 / MEAN_STEP)).to(torch.int32).cpu().numpy()
+    return levels
+
+
+def _round(x: Tensor) -> Tensor:
+    return torch.floor(x + 0.5).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)

@@ -1,0 +1,194 @@
+"""The probability model of the latents: hyper-latents, and means and scales of y on integer arithmetic.
+
+y is coded in quantiser units as round(y - mean), with a zero-mean Gaussian whose standard deviation is
+one of 64, a scale index apart by 3/16 octave. Means are multiples of 1/16. With the `checkerboard` prior the
+latents go in two passes: those with (row + column + channel) even first, from the hyper-latents alone;
+the others from these and the hyper-latents. So at every place half of the channels are known when
+the other half is coded, and every latent has its four neighbours.
+
+Everything that decides a probability runs on :mod:`maevid.model.integer` layers: exact on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maevid.model.config import ModelConfig
+from maevid.model.integer import (
+    ACTIVATION_STEP,
+    OFFSET_STEP,
+    IntegerDepthwise,
+    IntegerPointwise,
+    LinearPredictor,
+    activation,
+    clamp_inward,
+    compress_magnitude,
+    leaky,
+    round_to,
+)
+from maevid.model.layers import Depthwise, Pointwise
+from maevid.model.modulation import ConditionalVector
+
+SCALES = 64
+SCALE_FLOOR = 0.11
+INDICES_PER_OCTAVE = 16 / 3
+INDEX_STEP = 1 / 8
+MEAN_STEP = 1 / 16
+MEAN_LIMIT = 16384.0
+HYPER_LIMIT = 127.0
+HYPER_FACTOR = 4
+_HYPER_GAIN = 4.0
+INDEX_GAIN = 4.0
+
+
+def scale_of_index(index: Tensor) -> Tensor:
+    """Standard deviation of a scale index 0..63 (fractions allowed): 0.11·2^(3·index/16)."""
+    return SCALE_FLOOR * torch.exp2(index / INDICES_PER_OCTAVE)
+
+
+def index_of_log_scale(log_scale: float) -> float:
+    """The scale index of a natural-log standard deviation; may lie outside 0..63."""
+    return (log_scale - math.log(SCALE_FLOOR)) / math.log(2) * INDICES_PER_OCTAVE
+
+
+def anchor_mask(latents: Tensor) -> Tensor:
+    """True where (row + column + channel) is even; shape (1, C, h, w)."""
+    _, channels, height, width = latents.shape
+    c, i, j = (torch.arange(n, device=latents.device) for n in (channels, height, width))
+    return ((c[:, None, None] + i[:, None] + j) % 2 == 0)[None]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Everything in the entropy model that depends on λ, on its exact grid; each (B, channels)."""
+
+    hyper: Tensor
+    first: Tensor
+    second: Tensor
+    scale_index: Tensor
+    hyper_index: Tensor
+
+
+class HyperAnalysis(nn.Module):
+    """Latents (B, M, h, w) to hyper-latents (B, Z, ⌈h/4⌉, ⌈w/4⌉), unrounded. Encoder only, so not exact.
+
+    Fed with log(1+|y|) and the signed logarithm in quantiser units. The last layer starts with a
+    large gain: hyper-latents that start small round to zero and never come back.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        h = config.hyper
+        self.input = Pointwise(2 * config.latents, h)
+        self.condition = ConditionalVector(h)
+        self.spatial_1 = Depthwise(h)
+        self.down_1 = Pointwise(4 * h, h)
+        self.spatial_2 = Depthwise(h)
+        self.down_2 = Pointwise(4 * h, config.hyper_latents)
+
+    def forward(self, y: Tensor, position: Tensor) -> Tensor:
+        height, width = y.shape[-2:]
+        y = F.pad(y, (0, -width % HYPER_FACTOR, 0, -height % HYPER_FACTOR), mode="replicate")
+        size = torch.log1p(y.abs())
+        x = self.input(torch.cat((size, torch.copysign(size, y)), dim=1))
+        x = leaky(x + self.condition(position)[:, :, None, None])
+        x = leaky(self.down_1(F.pixel_unshuffle(self.spatial_1(x), 2)))
+        z: Tensor = self.down_2(F.pixel_unshuffle(self.spatial_2(x), 2)).float()
+        return z * _HYPER_GAIN
+
+
+class ParameterHead(nn.Module):
+    """Hidden layer and output of one pass: features (B, H, h, w) to means and scale indices (B, M, h, w)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.hidden = IntegerPointwise(config.hyper, config.hyper)
+        self.out = IntegerPointwise(config.hyper, 2 * config.latents, gain=0.2)
+
+    def forward(self, features: Tensor, offset: Tensor, exact: bool) -> tuple[Tensor, Tensor]:
+        x = activation(leaky(self.hidden(features, offset)), exact)
+        mean, index = self.out(x).chunk(2, dim=1)
+        return mean, index * INDEX_GAIN
+
+
+class EntropyModel(nn.Module):
+    """Means and scale indices of y from the hyper-latents and, in the second pass, from the first's latents."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        m, h, z = config.latents, config.hyper, config.hyper_latents
+        self.two_passes = config.prior == "checkerboard"
+        self.up_1 = IntegerPointwise(z, 4 * h)
+        self.spatial_1 = IntegerDepthwise(h)
+        self.up_2 = IntegerPointwise(h, 4 * h)
+        self.spatial_2 = IntegerDepthwise(h)
+        self.head_1 = ParameterHead(config)
+        self.condition_hyper = ConditionalVector(h)
+        self.condition_1 = ConditionalVector(h)
+        self.condition_2 = ConditionalVector(h)
+        self.condition_z = ConditionalVector(z)
+        self.hyper_index = nn.Parameter(torch.full((z,), 30.0))
+        if self.two_passes:
+            self.context_spatial = IntegerDepthwise(m)
+            self.context_mix = IntegerPointwise(m, h)
+            self.predictor = LinearPredictor(m)
+            self.head_2 = ParameterHead(config)
+        self.exact = False
+
+    def set_exact(self, exact: bool) -> None:
+        """Switch quantised arithmetic on (the product, and the last phase of training) or off."""
+        for module in self.modules():
+            if hasattr(module, "exact"):
+                module.exact = exact
+
+    def conditions(self, position: Tensor, log_gain: Tensor) -> Conditions:
+        """The λ-dependent terms; ``log_gain`` (B, M) is the natural-log gain of the last modulation."""
+        hyper_index = F.softplus(self.hyper_index + 8 * self.condition_z(position))
+        offsets = [c(position) for c in (self.condition_hyper, self.condition_1, self.condition_2)]
+        scale_index = log_gain * (INDICES_PER_OCTAVE / math.log(2))
+        if self.exact:
+            offsets = [round_to(x, OFFSET_STEP) for x in offsets]
+            scale_index = round_to(scale_index, INDEX_STEP)
+            hyper_index = round_to(hyper_index, 1.0)
+        return Conditions(*offsets, scale_index, hyper_index.clamp_max(SCALES - 1))
+
+    def features(self, z: Tensor, conditions: Conditions, height: int, width: int) -> Tensor:
+        """Integer hyper-latents (B, Z, ⌈h/4⌉, ⌈w/4⌉) to features (B, H, height, width) at the latents' size."""
+        x = self.up_1(z.clamp(-HYPER_LIMIT, HYPER_LIMIT) * ACTIVATION_STEP)
+        x = F.pixel_shuffle(x, 2) + conditions.hyper[:, :, None, None]
+        x = activation(leaky(x), self.exact)
+        x = activation(self.spatial_1(x), self.exact)
+        x = activation(leaky(F.pixel_shuffle(self.up_2(x), 2)), self.exact)
+        x = activation(self.spatial_2(x), self.exact)
+        return x[:, :, :height, :width]
+
+    def first(self, features: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """Means and scale indices of the first pass (valid everywhere; used at the anchors)."""
+        mean, index = self.head_1(features, conditions.first, self.exact)
+        return self._finish(mean, index, conditions)
+
+    def second(self, features: Tensor, anchors: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """Means and scale indices of the second pass; ``anchors`` holds the first's latents, zero elsewhere."""
+        x = activation(compress_magnitude(anchors), self.exact)
+        x = activation(self.context_spatial(x), self.exact)
+        x = activation(self.context_mix(x) + features, self.exact)
+        mean, index = self.head_2(x, conditions.second, self.exact)
+        return self._finish(mean, index, conditions, self.predictor(anchors))
+
+    def _finish(
+        self, mean: Tensor, index: Tensor, conditions: Conditions, predicted: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        index = index + conditions.scale_index[:, :, None, None]
+        if self.exact:
+            mean = round_to(mean, MEAN_STEP)
+            if predicted is not None:
+                predicted = round_to(predicted, MEAN_STEP)
+            index = round_to(round_to(index, INDEX_STEP), 1.0)
+        if predicted is not None:
+            mean = mean + predicted
+        return mean.clamp(-MEAN_LIMIT, MEAN_LIMIT), clamp_inward(index, 0.0, SCALES - 1.0)

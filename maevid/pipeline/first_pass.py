@@ -1,0 +1,112 @@
+"""The first of two passes: times of all frames, cuts, and the rate of sampled frames at a few rate indices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from maevid.codec.interface import FrameCodec
+from maevid.pipeline.events import Control, Listener, Progress
+from maevid.pipeline.measure import psnr
+from maevid.rate import FrameCost, FrameStatistics, LumaAnalyser, Timeline, is_cut, trial_indices
+from maevid.video.frame import Frame
+
+SHORT_CLIP = 24
+"""Clips up to so many frames are measured whole."""
+SAMPLE_EVERY = 6
+"""In longer ones every sixth frame of each scene is, and each scene's first and last."""
+TRIALS = 5
+
+
+@dataclass
+class FirstPass:
+    """What the first pass found. ``other_bytes`` and ``other_packets`` count audio and the like."""
+
+    seconds: list[float] = field(default_factory=list)
+    last_duration: float = 0.0
+    costs: list[FrameCost] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
+    other_bytes: int = 0
+    other_packets: int = 0
+
+    @property
+    def timeline(self) -> Timeline:
+        """When the frames are shown."""
+        return Timeline.of(self.seconds, self.last_duration)
+
+
+def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]:
+    """Which frames to measure, decided while they stream by; at most 24 frames are held back.
+
+    ``frames`` gives each frame and whether a scene starts with it. Yields (number, frame), in order.
+    """
+    held: list[tuple[int, Frame, bool]] = []
+    chosen, scene, last, number = -1, 0, None, 0
+    for number, (frame, cut) in enumerate(frames):
+        if number < SHORT_CLIP:
+            held.append((number, frame, cut))
+            continue
+        backlog = [*held, (number, frame, cut)] if held else [(number, frame, cut)]
+        held = []
+        for at, picture, starts in backlog:
+            if starts:
+                if last is not None and last[0] != chosen:
+                    yield last
+                scene = at
+            if (at - scene) % SAMPLE_EVERY == 0:
+                chosen = at
+                yield at, picture
+            last = (at, picture)
+    if held:
+        yield from ((at, frame) for at, frame, _ in held)
+    elif last is not None and last[0] != chosen:
+        yield last
+
+
+class FirstPassRunner:
+    """Measures one clip with one codec. ``distortion`` measures PSNR-Y as well (by coding for real)."""
+
+    def __init__(self, codec: FrameCodec, lowest: int, highest: int, *, distortion: bool) -> None:
+        self.codec = codec
+        self.indices = trial_indices(lowest, highest, TRIALS)
+        self.distortion = distortion
+        self.found = FirstPass()
+
+    def run(self, frames: Iterator[Frame], publish: Listener, control: Control) -> FirstPass:
+        """Go through all frames. Raises Aborted when the control says so."""
+        for number, frame in sampled(self._watched(frames, publish, control)):
+            self.found.costs.append(self._measure(number, frame))
+        return self.found
+
+    def _watched(
+        self, frames: Iterator[Frame], publish: Listener, control: Control
+    ) -> Iterator[tuple[Frame, bool]]:
+        analyser, recent = LumaAnalyser(), list[FrameStatistics]()
+        for number, frame in enumerate(frames):
+            control.checkpoint(publish)
+            if control.finishing:
+                return
+            statistics = analyser(frame.y, frame.seconds)
+            cut = is_cut(statistics, recent)
+            if cut and number:
+                self.found.cuts.append(number)
+            recent = [*recent[-7:], statistics]
+            self.found.seconds.append(frame.seconds)
+            self.found.last_duration = float(frame.duration * frame.time_base)
+            yield frame, cut
+            publish(Progress(number + 1))
+
+    def _measure(self, number: int, frame: Frame) -> FrameCost:
+        if not self.distortion:
+            bits = self.codec.estimate_bits([frame], self.indices)[0]
+            return FrameCost(number, dict(zip(self.indices, np.maximum(bits, 1.0).tolist(), strict=True)))
+        rates: dict[int, float] = {}
+        decibels: dict[int, float] = {}
+        for index in self.indices:
+            encoded = self.codec.encode(frame, index, reconstruct=True)
+            assert encoded.reconstruction is not None
+            rates[index] = 8.0 * len(encoded.packet.to_bytes())
+            decibels[index] = psnr(frame.y, encoded.reconstruction[0])
+        return FrameCost(number, rates, decibels)

@@ -1,0 +1,27 @@
+"""Opens the codec that a maevid file was made with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from maevid.codec.interface import CodecOptions, FrameCodec
+from maevid.codec.registry import DEFAULT_CODEC, open_codec
+from maevid.errors import ModelError
+from maevid.stream.reader import StreamReader
+
+
+def codec_for(reader: StreamReader, options: CodecOptions, weights: Path | None = None) -> FrameCodec:
+    """The codec that decodes a file's packets. Raises ModelError when it is there with other weights only."""
+    if weights is not None:
+        options = replace(options, weights=weights)
+    codec = open_codec(reader.codec or DEFAULT_CODEC, options)
+    needed = next((c.packet.model for c in reader if c.packet is not None), codec.identity)
+    if needed != codec.identity:
+        full = reader.described.weights
+        known = full[:16] if full and full.startswith(needed.hex()) else needed.hex()
+        raise ModelError(
+            f"{reader.path} was made with weights {known}…, but {codec.name} here has {codec.identity.hex()}…: "
+            "give the file's weights with --weights FILE, or install the maevid that made it"
+        )
+    return codec

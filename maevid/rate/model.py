@@ -1,0 +1,162 @@
+"""Rate and distortion of every frame as functions of the rate index, from a few measured points.
+
+Bits follow ln R = a_i + b_i·ln λ only roughly: the header flattens the low end and real frames curve. So the
+measured points are joined by a monotone cubic in (index, ln R) (F. N. Fritsch and R. E. Carlson, "Monotone
+Piecewise Cubic Interpolation", SIAM J. Numer. Anal. 17, 1980, with the harmonic-mean slopes of F. N. Fritsch
+and J. Butland, 1984) and continued by straight lines, that is by the power law, beyond them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCost:
+    """What the first pass (or a probe) found for one frame.
+
+    ``bits`` maps rate indices to bits of the packet, header counted, true or estimated (within 2 %);
+    ``psnr`` maps rate indices to PSNR-Y in dB and may be empty.
+    """
+
+    frame: int
+    bits: Mapping[int, float]
+    psnr: Mapping[int, float] = field(default_factory=dict)
+
+
+class Curves:
+    """Many non-decreasing functions on common knots: ``values`` has shape (curves, knots), knots ascend.
+
+    A single knot gives constants.
+    """
+
+    def __init__(self, knots: Sequence[float], values: Array) -> None:
+        self.knots = np.asarray(knots, dtype=np.float64)
+        if self.knots.size == 0 or np.any(np.diff(self.knots) <= 0):
+            raise ValueError("a curve needs at least one rate index, each only once")
+        if self.knots.size == 1:
+            self.knots, values = self.knots[0] + np.arange(2.0), np.repeat(values, 2, axis=1)
+        self.values = np.maximum.accumulate(np.asarray(values, dtype=np.float64), axis=1)
+        step = np.diff(self.knots)
+        secant = np.diff(self.values, axis=1) / step
+        slopes = np.concatenate((secant[:, :1], secant[:, 1:], secant[:, -1:]), axis=1)
+        left, right = secant[:, :-1], secant[:, 1:]
+        weight_left = 2 * step[1:] + step[:-1]
+        weight_right = step[1:] + 2 * step[:-1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inner = (weight_left + weight_right) / (weight_left / left + weight_right / right)
+        slopes[:, 1:-1] = np.where((left > 0) & (right > 0), inner, 0.0)
+        self.slopes = slopes
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def at(self, positions: Array | float, start: int = 0, stop: int | None = None) -> Array:
+        """Values of the curves ``start``..``stop`` at one position, or at one each."""
+        values, slopes = self.values[start:stop], self.slopes[start:stop]
+        x = np.broadcast_to(np.asarray(positions, dtype=np.float64), (len(values),))
+        knots = self.knots
+        cell = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, knots.size - 2)
+        rows = np.arange(len(values))
+        inside = np.clip(x, knots[0], knots[-1])
+        width = knots[cell + 1] - knots[cell]
+        t = (inside - knots[cell]) / width
+        y0, y1 = values[rows, cell], values[rows, cell + 1]
+        m0, m1 = slopes[rows, cell] * width, slopes[rows, cell + 1] * width
+        cubic = y0 + t * m0 + t * t * (3 * (y1 - y0) - 2 * m0 - m1) + t * t * t * (2 * (y0 - y1) + m0 + m1)
+        beyond = np.where(x < inside, slopes[:, 0], slopes[:, -1])
+        return np.asarray(cubic + (x - inside) * beyond, dtype=np.float64)
+
+
+def _rows(points: Sequence[Mapping[int, float]], logarithm: bool) -> tuple[Array, Array]:
+    """Common knots, and the values of every row on them."""
+    knots = sorted({index for row in points for index in row})
+    values = np.empty((len(points), len(knots)))
+    for at, row in zip(values, points, strict=True):
+        own = sorted(row)
+        heights = np.array([[row[i] for i in own]], dtype=np.float64)
+        if logarithm:
+            heights = np.log(np.maximum(heights, 1.0))
+        if own == knots:
+            at[:] = heights[0]
+        else:
+            curve = Curves(own, heights)
+            at[:] = [curve.at(float(k))[0] for k in knots]
+    return np.asarray(knots, dtype=np.float64), values
+
+
+def _spread(values: Array, measured: Array, frames: int, cuts: Sequence[int]) -> Array:
+    """Rows for all frames: linear between measured ones, never across a cut if the scene has its own."""
+    everyone = np.arange(frames, dtype=np.float64)
+    if len(measured) == frames:
+        return values
+    result = np.empty((frames, values.shape[1]))
+    bounds = sorted({0, frames, *(c for c in cuts if 0 < c < frames)})
+    for first, last in zip(bounds, bounds[1:], strict=False):
+        own = (measured >= first) & (measured < last)
+        chosen = own if own.any() else np.ones_like(own)
+        for k in range(values.shape[1]):
+            result[first:last, k] = np.interp(everyone[first:last], measured[chosen], values[chosen, k])
+    return result
+
+
+class RateModel:
+    """Bits and PSNR of every frame at any position of the rate scale.
+
+    ``costs`` may cover a sample of the ``frames`` frames; ``cuts`` are the first frames of scenes. PSNR is
+    known when every cost has it. Raises ValueError without costs, or with a cost without indices.
+    """
+
+    def __init__(self, costs: Sequence[FrameCost], frames: int, cuts: Sequence[int] = ()) -> None:
+        ordered = sorted({c.frame: c for c in costs if 0 <= c.frame < frames}.values(), key=lambda c: c.frame)
+        if not ordered:
+            raise ValueError("a rate model needs at least one measured frame")
+        measured = np.array([c.frame for c in ordered], dtype=np.float64)
+        self.frames = frames
+        knots, values = _rows([c.bits for c in ordered], logarithm=True)
+        self._log_bits = Curves(knots.tolist(), _spread(values, measured, frames, cuts))
+        self._psnr: Curves | None = None
+        if all(c.psnr for c in ordered):
+            knots, values = _rows([c.psnr for c in ordered], logarithm=False)
+            self._psnr = Curves(knots.tolist(), _spread(values, measured, frames, cuts))
+
+    @property
+    def has_psnr(self) -> bool:
+        """Whether PSNR was measured."""
+        return self._psnr is not None
+
+    def bits(self, positions: Array | float, start: int = 0, stop: int | None = None) -> Array:
+        """Estimated bits of the frames ``start``..``stop`` at one position, or at one each."""
+        return np.asarray(np.exp(self._log_bits.at(positions, start, stop)), dtype=np.float64)
+
+    def psnr(self, positions: Array | float, start: int = 0, stop: int | None = None) -> Array:
+        """PSNR-Y in dB of the frames ``start``..``stop``. Raises ValueError when it was not measured."""
+        if self._psnr is None:
+            raise ValueError("the first pass did not measure PSNR")
+        return self._psnr.at(positions, start, stop)
+
+
+def trial_indices(lowest: int, highest: int, count: int = 5) -> tuple[int, ...]:
+    """Rate indices for the first pass: both ends of the allowed range and evenly between them."""
+    steps = max(1, min(count - 1, highest - lowest))
+    return tuple(sorted({lowest + round((highest - lowest) * k / steps) for k in range(steps + 1)}))
+
+
+def sample_frames(frames: int, cuts: Sequence[int] = (), every: int = 4, at_least: int = 24) -> list[int]:
+    """Frames that the first pass measures: every ``every``-th of each scene, its first and its last.
+
+    Short clips (``at_least`` frames or fewer) are measured whole.
+    """
+    if frames <= at_least or every <= 1:
+        return list(range(frames))
+    bounds = sorted({0, frames, *(c for c in cuts if 0 < c < frames)})
+    chosen: set[int] = set()
+    for first, last in zip(bounds, bounds[1:], strict=False):
+        chosen |= {*range(first, last, every), last - 1}
+    return sorted(chosen)

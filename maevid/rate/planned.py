@@ -1,0 +1,289 @@
+"""Two passes: one level for the clip from measured frames, kept on target by what the written packets have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from maevid.rate.control import RateController
+from maevid.rate.plan import Plan
+from maevid.rate.search import Want
+from maevid.rate.statistics import FrameStatistics
+from maevid.report import FrameReport
+
+Array = npt.NDArray[np.float64]
+
+KNOT_STEP = 4
+SLEW = 4.0
+"""How far the level may move from one frame to the next to correct the total, in positions of 256."""
+LEVERAGE = 8.0
+"""How far the frames to come may be moved before the present one is coded again, in positions of 256."""
+
+
+class Remainder:
+    """Sums over all frames from n on, of bits or dB, as a function of the level: a table of suffix sums."""
+
+    def __init__(self, values: list[Array], knots: Array) -> None:
+        table = np.stack(values, axis=1)
+        self.knots = knots
+        self.table = np.zeros((len(table) + 1, len(knots)))
+        self.table[:-1] = np.cumsum(table[::-1], axis=0)[::-1]
+
+    def at(self, frame: int, level: float) -> float:
+        """The sum over the frames from ``frame`` on at a level."""
+        return float(np.interp(level, self.knots, self.table[frame]))
+
+    def solve(self, frame: int, amount: float) -> float:
+        """The level at which the sum is ``amount``, or the nearer end."""
+        row = self.table[frame]
+        return float(np.interp(amount, row + np.arange(row.size) * 1e-9, self.knots))
+
+
+class PlannedController(RateController):
+    """A level planned ahead for every frame and held: constant λ, or constant between the bounds of a bucket.
+
+    A level between two rate indices is met by spreading both over the frames, so that the bits so far are
+    always nearest to the plan's (error diffusion).
+    """
+
+    def __init__(self, plan: Plan, level: float, *, best_effort: bool = False) -> None:
+        super().__init__(plan.bounds, plan.peak, best_effort=best_effort)
+        if not best_effort:
+            plan.require_peak()
+        self.plan = plan
+        self.level = level
+        self._unit = len(plan.bounds.scale.lams) / 256
+        self._gain = 1.0
+        self._true = self._estimated = 0.0
+        self._prior = 0.25 * float(plan.bits(level).mean())
+        self._carry = 0.0
+        self._levels_from = 0
+        self._cap = level
+        self._positions = plan.positions(plan.levels(level), level)
+        self._estimates: dict[int, float] = {}
+        self._least = plan.model.bits(float(plan.bounds.lowest))
+        self._needed = self._needs()
+
+    def _needs(self) -> Array:
+        """Bits that must be in the bucket before each frame so that the rest can pass at the lowest rate."""
+        frames = len(self.plan)
+        needs = np.zeros(frames + 1)
+        if self.peak is not None:
+            gaps = self.plan.timeline.gaps
+            for i in range(frames - 1, -1, -1):
+                needs[i] = 1.03 * self._least[i] + max(0.0, needs[i + 1] - self.peak.maxrate * gaps[i])
+        return needs
+
+    def _position(self, frame: int) -> float:
+        """Where the plan wants this frame."""
+        if self.peak is not None and self._is_checkpoint(frame):
+            self._replan(frame, self._expected_bucket())
+        return float(self._positions[frame - self._levels_from])
+
+    def _is_checkpoint(self, frame: int) -> bool:
+        rest = len(self.plan) - frame
+        return frame > 0 and (rest <= 16 or frame % max(8, len(self.plan) // 40) == 0)
+
+    def _replan(self, frame: int, available: float) -> None:
+        """Plan the frames from here on afresh, from what the bucket holds and what was learned."""
+        self._cap = self._capped(frame, available)
+        levels = self.plan.levels(self._cap, frame, available, self._gain)
+        self._positions = self.plan.positions(levels, self._cap, frame)
+        self._levels_from = frame
+
+    def _capped(self, frame: int, available: float) -> float:
+        """The level without peak limit for the frames from here on."""
+        return self.level
+
+    def _expected_bucket(self) -> float:
+        """What the bucket should hold for the next frame, once the frames under way are out."""
+        assert self._bucket is not None
+        bucket = self._bucket.copy()
+        seconds = self.plan.timeline.seconds
+        for frame, bits in self._expected.items():
+            bucket.take(seconds[frame], bits)
+        return bucket.available(seconds[self._asked])
+
+    def _choose(self, frame: int, lookahead: Sequence[FrameStatistics]) -> tuple[int, float]:
+        position = self._position(frame)
+        low = math.floor(position)
+        candidates = [low] if position == low else [low, low + 1]
+        model = self.plan.model
+        planned = float(model.bits(position, frame, frame + 1)[0])
+        offers = [(float(model.bits(float(i), frame, frame + 1)[0]), i) for i in candidates]
+        last = frame == len(self.plan) - 1
+        carry = 0.0 if last else self._carry
+        bits, index = min(offers, key=lambda o: (abs(carry + o[0] - planned), o[1]))
+        self._carry = carry + bits - planned
+        self._estimates[frame] = bits
+        return index, bits * self._gain
+
+    def _want(self, report: FrameReport) -> Want:
+        return Want(ceiling=self._ceiling(report))
+
+    def _ceiling(self, report: FrameReport) -> float:
+        """The peak limit, less what the frames after this one need at the lowest rate."""
+        if self.peak is None or self._bucket is None:
+            return math.inf
+        frame = report.index
+        available = self._bucket.available(report.seconds)
+        refill = self.peak.maxrate * self.plan.timeline.gaps[frame]
+        spare = available - max(0.0, float(self._needed[frame + 1]) - refill)
+        return min(available, max(spare, 1.03 * float(self._least[frame])))
+
+    def _slope(self, frame: int, index: int) -> float:
+        ends = [self.bounds.clip(index - 2), self.bounds.clip(index + 2)]
+        if ends[0] == ends[1]:
+            return 1.0
+        bits = [float(self.plan.model.bits(e, frame, frame + 1)[0]) for e in ends]
+        return math.log(bits[1] / bits[0]) / (ends[1] - ends[0])
+
+    def _accept(self, report: FrameReport) -> None:
+        super()._accept(report)
+        frame = report.index
+        self._estimates.pop(frame, None)
+        estimated = float(self.plan.model.bits(float(report.rate_index), frame, frame + 1)[0])
+        self._true = 0.98 * self._true + report.bits
+        self._estimated = 0.98 * self._estimated + estimated
+        self._gain = (self._true + self._prior) / (self._estimated + self._prior)
+
+
+class BudgetController(PlannedController):
+    """A total of bits for the clip, met by moving the level a little as true packets come in.
+
+    The frames to come make up for what is off; where they could not any more, the present frame is coded
+    again. With ``hard`` the total is never passed; otherwise it is met within ``tolerance`` of itself.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        budget: float,
+        *,
+        unit: str,
+        target: float,
+        overhead_bits: float = 0.0,
+        hard: bool = False,
+        best_effort: bool = False,
+        tolerance: float = 0.002,
+    ) -> None:
+        what = "this bit rate" if unit == "bit/s" else "this size"
+        if not best_effort:
+            plan.require_peak()
+            plan.require_bits(budget, what)
+        self.budget = budget
+        self.overhead_bits = overhead_bits
+        self.hard = hard
+        self.tolerance = tolerance
+        self._goal = min(max(budget * (1 - tolerance) if hard else budget, plan.reach()[0]), plan.reach()[1])
+        super().__init__(plan, plan.solve_bits(self._goal), best_effort=best_effort)
+        self._target_unit, self._target = unit, target
+        low, high = self.bounds.lowest, self.bounds.highest
+        steps = max(2, math.ceil((high - low) / (KNOT_STEP * self._unit)) + 1)
+        knots = np.linspace(low, high, steps)
+        self._rest = Remainder([plan.bits(float(k)) for k in knots], knots)
+        self._least_after = np.append(np.cumsum(self._least[::-1])[::-1], 0.0)
+
+    def retarget(self, bitrate: float) -> None:
+        """Give the frames not yet handed out this bit rate (bit/s); what is coded stays."""
+        gaps = self.plan.timeline.gaps
+        self.budget = self._tally.bits + self._in_flight_bits + bitrate * sum(gaps[self._asked :])
+        self._goal = self.budget * (1 - self.tolerance) if self.hard else self.budget
+        self._target = self.budget / self.plan.timeline.duration
+        self._target_unit = "bit/s"
+        if self._asked < len(self.plan):
+            self.level = self._rest.solve(self._asked, self._open_bits() / self._gain)
+
+    def _open_bits(self) -> float:
+        """Bits left for frames that have no index yet."""
+        return self._goal - self._tally.bits - self._in_flight_bits
+
+    def _position(self, frame: int) -> float:
+        if self.peak is not None:
+            return super()._position(frame)
+        wanted = self._rest.solve(frame, self._open_bits() / self._gain)
+        slew = SLEW * self._unit
+        if frame > 0:
+            self.level = min(max(wanted, self.level - slew), self.level + slew)
+        return float(self.plan.shape.positions(self.level, frame, frame + 1)[0])
+
+    def _capped(self, frame: int, available: float) -> float:
+        self.level = self.plan.solve_bits(self._open_bits(), frame, available, self._gain)
+        return self.level
+
+    def _want(self, report: FrameReport) -> Want:
+        after = report.index + 1
+        left = self._goal - self._tally.bits
+        ceiling = self._ceiling(report)
+        if self.hard:
+            floor = 1.03 * max(self._gain, 1.0) * float(self._least_after[after])
+            ceiling = min(ceiling, self.budget - self._tally.bits - floor)
+        if self.bounds.fixed(report.index) is not None:
+            return Want(ceiling=ceiling)
+        reach, slack = LEVERAGE * self._unit, self.tolerance * self.budget
+        least = self._gain * self._rest.at(after, self.bounds.clip(self.level - reach))
+        most = self._gain * self._rest.at(after, self.bounds.clip(self.level + reach))
+        high = max(left - least + (0.0 if self.hard else slack), 1.0)
+        return Want(
+            low=max(0.0, min(left - most - slack, 0.97 * min(high, ceiling))), high=high, ceiling=ceiling
+        )
+
+    def _outcome(self) -> tuple[str, float | None, float]:
+        if self._target_unit == "bytes":
+            return "bytes", self._target, (self._tally.bits + self.overhead_bits) / 8
+        return "bit/s", self._target, self._result_rate()
+
+
+class PsnrController(PlannedController):
+    """A mean PSNR-Y for the clip at one level, corrected by the PSNR of the coded frames where it is reported."""
+
+    def __init__(self, plan: Plan, psnr: float, *, best_effort: bool = False) -> None:
+        if not best_effort:
+            plan.require_peak()
+            plan.require_psnr(psnr)
+        super().__init__(plan, plan.solve_psnr(psnr), best_effort=best_effort)
+        self.psnr = psnr
+        low, high = self.bounds.lowest, self.bounds.highest
+        steps = max(2, math.ceil((high - low) / (KNOT_STEP * self._unit)) + 1)
+        knots = np.linspace(low, high, steps)
+        self._rest = Remainder([plan.psnr(float(k)) for k in knots], knots)
+        self._decibels: dict[int, float] = {}
+        self._reached = 0.0
+        self._bias = 0.0
+
+    def _capped(self, frame: int, available: float) -> float:
+        return self._corrected(frame)
+
+    def _position(self, frame: int) -> float:
+        if self.peak is not None:
+            return super()._position(frame)
+        return float(self.plan.shape.positions(self._corrected(frame), frame, frame + 1)[0])
+
+    def _corrected(self, frame: int) -> float:
+        if frame > 0:
+            frames = len(self.plan)
+            done = self._reached + sum(self._decibels.values()) + self._bias * (frames - self._tally.frames)
+            wanted = self._rest.solve(frame, self.psnr * frames - done)
+            slew = SLEW * self._unit
+            self.level = min(max(wanted, self.level - slew), self.level + slew)
+        return self.level
+
+    def _choose(self, frame: int, lookahead: Sequence[FrameStatistics]) -> tuple[int, float]:
+        index, bits = super()._choose(frame, lookahead)
+        self._decibels[frame] = float(self.plan.model.psnr(float(index), frame, frame + 1)[0])
+        return index, bits
+
+    def _accept(self, report: FrameReport) -> None:
+        super()._accept(report)
+        frame = report.index
+        self._decibels.pop(frame, None)
+        estimated = float(self.plan.model.psnr(float(report.rate_index), frame, frame + 1)[0])
+        true = report.psnr.get("y", estimated + self._bias)
+        self._reached += true
+        self._bias += (true - estimated - self._bias) / (self._tally.frames + 0.5)
+
+    def _outcome(self) -> tuple[str, float | None, float]:
+        return "dB", self.psnr, self._reached / max(1, self._tally.frames)

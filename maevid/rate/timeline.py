@@ -1,0 +1,47 @@
+"""When frames are shown and for how long: every bit rate is reckoned from these times, never a nominal rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Presentation times in seconds, strictly increasing, and the duration of the last frame (> 0).
+
+    A frame lasts until the next one is shown.
+    """
+
+    seconds: tuple[float, ...]
+    last_duration: float
+
+    def __post_init__(self) -> None:
+        if not self.seconds or self.last_duration <= 0:
+            raise ValueError("a timeline needs at least one frame and a positive last duration")
+        if any(b <= a for a, b in zip(self.seconds, self.seconds[1:], strict=False)):
+            raise ValueError("presentation times must increase from frame to frame")
+
+    @classmethod
+    def of(cls, seconds: Iterable[float], last_duration: float | None = None) -> Timeline:
+        """From times in seconds. Without a known last duration it is the median gap (one frame: 1/25 s)."""
+        times = tuple(seconds)
+        if not last_duration or last_duration <= 0:
+            gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+            last_duration = median(gaps) if gaps else 1 / 25
+        return cls(times, last_duration)
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    @property
+    def duration(self) -> float:
+        """Last time + last duration − first time, in seconds."""
+        return self.seconds[-1] + self.last_duration - self.seconds[0]
+
+    @property
+    def gaps(self) -> tuple[float, ...]:
+        """The duration of every frame in seconds."""
+        pairs = zip(self.seconds, self.seconds[1:], strict=False)
+        return (*(b - a for a, b in pairs), self.last_duration)

@@ -1,0 +1,1 @@
+"""The bitstream: packets, and the Matroska files that hold them."""

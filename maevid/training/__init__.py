@@ -1,0 +1,1 @@
+"""Training of the networks: pictures, loss, optimizers, the loop and its record."""

@@ -1,0 +1,29 @@
+"""From a training run to a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from maevid.model.autoencoder import ModulatedAutoencoder
+from maevid.model.checkpoint import Checkpoint
+from maevid.training.optimizers import build_optimizers
+from maevid.training.run import Average, load_run, read_config
+
+
+def export_run(folder: Path, path: Path) -> Checkpoint:
+    """Write the averaged weights of a run as a model file. Raises ModelError when the folder holds no run."""
+    model = ModulatedAutoencoder(read_config(folder))
+    average = Average(model)
+    progress = load_run(folder, model, average, build_optimizers(model), np.random.default_rng(0))
+    model.load_state_dict(average.weights)
+    notes = {
+        "steps": str(progress.step),
+        "hours": f"{progress.seconds / 3600:.2f}",
+        "decay_steps": str(progress.decay_steps),
+    }
+    checkpoint = Checkpoint.from_model(model, notes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(path)
+    return checkpoint

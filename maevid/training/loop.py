@@ -1,0 +1,175 @@
+"""The training loop: warm up, hold the learning rate, and on a branch decay it with exact arithmetic on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from maevid.model import klt
+from maevid.model.autoencoder import ModulatedAutoencoder
+from maevid.model.checkpoint import Checkpoint
+from maevid.model.config import ModelConfig
+from maevid.model.transforms import planes_to_blocks
+from maevid.training.loss import draw_lambdas, mean_log, objective
+from maevid.training.optimizers import build_optimizers, set_rate
+from maevid.training.pictures import Pictures
+from maevid.training.run import STATE_FILE, Average, Progress, load_run, save_run
+from maevid.training.validation import validate
+
+log = logging.getLogger("maevid.train")
+
+WARM_UP_STEPS = 100
+GRADIENT_LIMIT = 1.0
+KLT_CROPS = 256
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train. ``seconds`` is wall time for this call; ``crop`` in luma samples, a multiple of 64.
+
+    ``decay_steps`` > 0 makes this run a branch: the learning rate falls linearly to zero over so many steps
+    and the entropy networks compute on their integer grids.
+    """
+
+    batch: int = 8
+    crop: int = 256
+    seconds: float = 3600.0
+    save_every: float = 300.0
+    validate_every: float = 600.0
+    decay_steps: int = 0
+    rate: float = 1.0
+    seed: int = 0
+    device: str = "cpu"
+    half: bool = True
+
+
+class Trainer:
+    """One run in one folder: builds or restores everything, then steps until time or decay is over."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        pictures: Pictures,
+        folder: Path,
+        options: TrainingOptions,
+        start: Checkpoint | None = None,
+    ) -> None:
+        self.pictures, self.folder, self.options = pictures, folder, options
+        torch.manual_seed(options.seed)
+        self.random = np.random.default_rng(options.seed)
+        self.model = start.model().thaw() if start else ModulatedAutoencoder(config)
+        self.progress = Progress()
+        resumed = (folder / STATE_FILE).exists()
+        if not resumed and start is None:
+            klt.initialise(self.model, planes_to_blocks(*pictures.batch(KLT_CROPS, 64, self.random)))
+        self.average = Average(self.model)
+        self.optimizers = build_optimizers(self.model, options.rate)
+        if resumed:
+            self.progress = load_run(folder, self.model, self.average, self.optimizers, self.random)
+        if options.decay_steps and not self.progress.decay_steps:
+            self.progress.decay_start = self.progress.step
+            self.progress.decay_steps = options.decay_steps
+            self.progress.exact = True
+        self.model.entropy.set_exact(self.progress.exact)
+
+    @property
+    def finished(self) -> bool:
+        """Whether a decay has come to its end."""
+        p = self.progress
+        return p.decay_steps > 0 and p.step >= p.decay_start + p.decay_steps
+
+    def rate_factor(self) -> float:
+        """Learning rate at this step over the base rate."""
+        p = self.progress
+        factor = min(1.0, (p.step + 1) / WARM_UP_STEPS)
+        if p.decay_steps:
+            factor *= max(0.0, 1 - (p.step - p.decay_start) / p.decay_steps)
+        return factor
+
+    def step(self) -> dict[str, float]:
+        """One optimizer step; a non-finite loss or gradient skips it. Returns the step's figures."""
+        y, u, v = (
+            t.contiguous(memory_format=torch.channels_last).to(self.options.device)
+            for t in self.pictures.batch(self.options.batch, self.options.crop, self.random)
+        )
+        lam = draw_lambdas(self.model, self.options.batch).to(self.options.device)
+        with torch.autocast(torch.device(self.options.device).type, torch.bfloat16, self.options.half):
+            output = self.model(y, u, v, lam, noise=True)
+        terms = objective(self.model, output, lam, self.progress.step)
+        loss = mean_log(terms.loss)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_LIMIT)
+        if math.isfinite(float(norm)) and math.isfinite(float(loss.detach())):
+            set_rate(self.optimizers, self.rate_factor())
+            for optimizer in self.optimizers:
+                optimizer.step()
+            self.average.update(self.model, self.progress.step)
+        else:
+            self.progress.skipped += 1
+        self.progress.step += 1
+        return {
+            "loss": float(loss.detach()),
+            "norm": float(norm),
+            "bpp": float((terms.rate_y + terms.rate_z).mean().detach()),
+            "bpp_z": float(terms.rate_z.mean().detach()),
+        }
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Step until the time is over, the decay has ended or ``stop`` says so; save and validate on the way."""
+        began = saved = validated = time.monotonic()
+        before = self.progress.seconds
+        running: dict[str, float] = {}
+        while time.monotonic() - began < self.options.seconds and not self.finished and not stop():
+            figures = self.step()
+            now = time.monotonic()
+            self.progress.seconds = before + now - began
+            running = {k: v if k not in running else 0.98 * running[k] + 0.02 * v for k, v in figures.items()}
+            if self.progress.step % 50 == 0:
+                text = " ".join(f"{k} {v:.4f}" for k, v in running.items())
+                log.info("step %d %.0f s %s", self.progress.step, self.progress.seconds, text)
+            if now - validated > self.options.validate_every:
+                self.record()
+                validated = time.monotonic()
+            if now - saved > self.options.save_every:
+                self.save()
+                saved = time.monotonic()
+        self.record()
+        self.save()
+
+    def save(self) -> None:
+        """Write the run's state."""
+        save_run(self.folder, self.model, self.average, self.optimizers, self.progress, self.random)
+
+    def record(self) -> None:
+        """Validate the averaged weights and append a line to ``validation.jsonl``."""
+        figures = validate(self.averaged_model(), self.pictures, self.options.device, self.options.half)
+        line = {
+            "step": self.progress.step,
+            "seconds": round(self.progress.seconds, 1),
+            "skipped": self.progress.skipped,
+            "exact": self.progress.exact,
+            **asdict(figures),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "validation.jsonl").open("a") as out:
+            out.write(json.dumps(line) + "\n")
+        log.info("validation at step %d: score %.4f %s", self.progress.step, figures.score, figures.points)
+
+    def averaged_model(self) -> ModulatedAutoencoder:
+        """A copy of the network with the averaged weights."""
+        model = ModulatedAutoencoder(self.model.config).to(self.options.device)
+        model.load_state_dict(self.average.weights)
+        model.entropy.set_exact(self.progress.exact)
+        return model
+
+

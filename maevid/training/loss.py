@@ -1,0 +1,52 @@
+"""The training objective: rate plus λ times distortion, as a logarithm for each picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from maevid.model.autoencoder import ModulatedAutoencoder, TrainingOutput
+from maevid.model.klt import sample_weights
+
+HYPER_RATE_STEPS = 800
+_LOSS_FLOOR = 0.01
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Terms for each picture (B,): bits a luma sample of y and z, weighted mean squared error (0..1 samples), loss."""
+
+    rate_y: Tensor
+    rate_z: Tensor
+    distortion: Tensor
+    loss: Tensor
+
+
+def objective(model: ModulatedAutoencoder, output: TrainingOutput, lam: Tensor, step: int | None) -> Objective:
+    """R + λ·255²·D for each picture; before step 800 the rate of z counts only in part.
+
+    A hyper-latent that has to pay for itself from the first step falls silent and stays so.
+    ``step`` None means evaluation: everything counts.
+    """
+    pixels = output.source.shape[-2] * output.source.shape[-1] * 64
+    weights = sample_weights(model.config.plane_weights).to(output.source.device)[:, None, None]
+    distortion = ((output.decoded - output.source) ** 2 * weights).sum((1, 2, 3)) / pixels
+    rate_y, rate_z = output.bits_y / pixels, output.bits_z / pixels
+    share = 1.0 if step is None else min(1.0, step / HYPER_RATE_STEPS)
+    loss = rate_y + share * rate_z + lam * 255**2 * distortion
+    return Objective(rate_y, rate_z, distortion, loss)
+
+
+def mean_log(loss: Tensor) -> Tensor:
+    """Mean of ln(loss): a percent saved counts the same for every picture and λ, as it does in BD-rate."""
+    return torch.log(loss + _LOSS_FLOOR).mean()
+
+
+def draw_lambdas(model: ModulatedAutoencoder, count: int) -> Tensor:
+    """λ for each picture of a batch, log-uniform over the model's range, stratified over the batch."""
+    low, high = math.log(model.config.lambda_min), math.log(model.config.lambda_max)
+    place = (torch.randperm(count) + torch.rand(count)) / count
+    return torch.exp(low + (high - low) * place)

@@ -1,0 +1,124 @@
+"""The state of a training run on disk: everything needed to go on exactly where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from maevid.errors import ModelError
+from maevid.model.autoencoder import ModulatedAutoencoder
+from maevid.model.config import ModelConfig
+from maevid.training.optimizers import pack_state, unpack_state
+
+STATE_FILE = "state.safetensors"
+
+
+@dataclass
+class Progress:
+    """Counters that travel with the weights. ``seconds`` is training time over all sessions."""
+
+    step: int = 0
+    seconds: float = 0.0
+    skipped: int = 0
+    exact: bool = False
+    decay_start: int = 0
+    decay_steps: int = 0
+    history: list[str] = field(default_factory=list)
+
+
+class Average:
+    """Exponential moving average of a model's weights, in float32; what is evaluated and what ships."""
+
+    def __init__(self, model: torch.nn.Module, decay: float = 0.999) -> None:
+        self.decay = decay
+        self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module, step: int) -> None:
+        """Fold in the weights after ``step`` steps; early on the average follows faster."""
+        keep = min(self.decay, (1 + step) / (10 + step))
+        current = model.state_dict()
+        torch._foreach_lerp_(list(self.weights.values()), [current[k] for k in self.weights], 1 - keep)
+
+
+def save_run(
+    folder: Path,
+    model: ModulatedAutoencoder,
+    average: Average,
+    optimizers: list[torch.optim.Optimizer],
+    progress: Progress,
+    random: np.random.Generator,
+) -> None:
+    """Write the whole state atomically: a kill at any moment leaves the old or the new state, never half of one."""
+    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.weights.items()}
+    tensors |= pack_state(optimizers)
+    tensors["random.torch"] = torch.get_rng_state()
+    metadata = {
+        "config": json.dumps(model.config.to_dict()),
+        "progress": json.dumps(progress.__dict__),
+        "random": json.dumps(random.bit_generator.state),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / (STATE_FILE + ".part")
+    save_file({k: v.contiguous().clone() for k, v in tensors.items()}, partial, metadata)
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
+    os.replace(partial, folder / STATE_FILE)
+
+
+def branch_run(folder: Path, branch: Path) -> None:
+    """Copy a run's state to start a branch from it; a branch that has begun already is left as it is."""
+    if (branch / STATE_FILE).exists():
+        return
+    _metadata(folder)
+    branch.mkdir(parents=True, exist_ok=True)
+    partial = branch / (STATE_FILE + ".part")
+    shutil.copyfile(folder / STATE_FILE, partial)
+    os.replace(partial, branch / STATE_FILE)
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The configuration of a saved run. Raises ModelError when there is none."""
+    return ModelConfig.from_dict(json.loads(_metadata(folder)["config"]))
+
+
+def load_run(
+    folder: Path,
+    model: ModulatedAutoencoder,
+    average: Average,
+    optimizers: list[torch.optim.Optimizer],
+    random: np.random.Generator,
+) -> Progress:
+    """Restore everything that :func:`save_run` wrote into objects built for the same configuration."""
+    metadata = _metadata(folder)
+    tensors: dict[str, Tensor] = {}
+    with safe_open(folder / STATE_FILE, framework="pt") as stored:
+        for name in stored.keys():  # noqa: SIM118 (safe_open is no mapping)
+            tensors[name] = stored.get_tensor(name)
+    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    average.weights = {k[8:]: v for k, v in tensors.items() if k.startswith("average.")}
+    unpack_state(optimizers, tensors)
+    torch.set_rng_state(tensors["random.torch"])
+    state: dict[str, Any] = json.loads(metadata["random"])
+    random.bit_generator.state = state
+    return Progress(**json.loads(metadata["progress"]))
+
+
+def _metadata(folder: Path) -> dict[str, str]:
+    path = folder / STATE_FILE
+    if not path.exists():
+        raise ModelError(f"{folder} holds no training run ({STATE_FILE} is missing)")
+    with safe_open(path, framework="pt") as stored:
+        metadata: dict[str, str] = stored.metadata()
+    return metadata

@@ -1,0 +1,182 @@
+"""The rate table: every content class in every mode at three targets, in simulation.
+
+    python tests/rate/rate_table.py [--seeds 3] [--batch 8]
+
+Columns: error of the target in % (PSNR: dB), underflows by the independent leaky bucket, the worst second against
+the target rate, p95 of abs(Δ log2 λ) inside scenes, frames to settle after a cut (within 0.25 of the scene's median
+log2 λ), PSNR lost against the best constant λ of the same bytes, codings and estimates per frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from rate_simulator import SCALE, Clip, Run, contents, encode
+
+from maevid.errors import TargetError
+from maevid.rate import RateRequest, RateResult, leaky_bucket, make_controller, sample_frames, trial_indices
+
+MODES = ("two-pass", "sampled", "one-pass", "size", "peak", "peak one-pass", "psnr")
+TARGETS = (0.1, 0.3, 0.8)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    content: str
+    frames: int
+    mode: str
+    target: float
+    result: RateResult | None
+    underflows: int = 0
+    worst_second: float = 0.0
+    ripple: float = 0.0
+    settle: int = 0
+    lost: float = 0.0
+    codings: float = 0.0
+    estimates: float = 0.0
+
+    @property
+    def error(self) -> float:
+        """Error of the target; % for rates, dB for PSNR."""
+        assert self.result is not None
+        assert self.result.error is not None
+        return self.result.error * (1 if self.result.unit == "dB" else 100)
+
+
+def request_for(clip: Clip, mode: str, target: float) -> RateRequest:
+    """The request of a mode for a target in bits per pixel."""
+    rate = clip.rate(target)
+    if mode == "one-pass":
+        return RateRequest(bitrate=rate, passes=1)
+    if mode == "size":
+        return RateRequest(size=int(rate * clip.timeline.duration / 8) + 9000)
+    if mode == "peak":
+        return RateRequest(bitrate=rate, maxrate=1.4 * rate, bufsize=1.0 * rate)
+    if mode == "peak one-pass":
+        return RateRequest(bitrate=rate, passes=1, maxrate=1.4 * rate, bufsize=1.0 * rate)
+    if mode == "psnr":
+        return RateRequest(psnr={0.1: 27.0, 0.3: 31.0, 0.8: 35.0}[target])
+    return RateRequest(bitrate=rate)
+
+
+def run_mode(clip: Clip, mode: str, target: float, batch: int = 8) -> Row:
+    """One cell of the table; ``result`` is None where the controller calls the target unreachable."""
+    request = request_for(clip, mode, target)
+    trials = trial_indices(SCALE.lowest, SCALE.highest)
+    frames = sample_frames(len(clip), clip.cuts) if mode == "sampled" else range(len(clip))
+    two_pass = request.two_pass
+    try:
+        controller = make_controller(
+            request,
+            SCALE,
+            timeline=clip.timeline,
+            costs=clip.costs(trials, frames) if two_pass else (),
+            cuts=clip.cuts,
+            overhead_bytes=9000 if mode == "size" else 0,
+        )
+        run = encode(clip, controller, batch)
+    except TargetError:
+        return Row(clip.name, len(clip), mode, target, None)
+    extra = len(trials) * len(frames) if two_pass else 0
+    maxrate, bufsize = request.maxrate, request.buffer_bits
+    return Row(
+        clip.name,
+        len(clip),
+        mode,
+        target,
+        controller.result(),
+        underflows=len(leaky_bucket(run.sizes, run.times, maxrate, bufsize)) if maxrate and bufsize else 0,
+        worst_second=worst_second(clip, run) / clip.rate(target),
+        ripple=ripple(clip, run),
+        settle=settle(clip, run),
+        lost=clip.constant_psnr(sum(r.bits for r in run.reports)) - run.mean_psnr,
+        codings=run.encodes / len(clip),
+        estimates=(run.estimates + extra) / len(clip),
+    )
+
+
+def worst_second(clip: Clip, run: Run) -> float:
+    """Most bits shown in any second that starts with a frame (clips under a second: their mean rate)."""
+    times = np.array(run.times)
+    bits = np.array([r.bits for r in run.reports])
+    if clip.timeline.duration <= 1:
+        return float(bits.sum() / clip.timeline.duration)
+    return float(max(bits[(times >= t) & (times < t + 1)].sum() for t in times))
+
+
+def scenes(clip: Clip) -> Iterator[range]:
+    """Frames scene by scene."""
+    bounds = [0, *clip.cuts, len(clip)]
+    return (range(a, b) for a, b in zip(bounds, bounds[1:], strict=False))
+
+
+def ripple(clip: Clip, run: Run) -> float:
+    """p95 of abs(Δ log2 λ) between neighbours of one scene."""
+    logs = np.log2([r.lam for r in run.reports])
+    steps = [abs(logs[i] - logs[i - 1]) for scene in scenes(clip) for i in scene[1:]]
+    return float(np.percentile(steps, 95)) if steps else 0.0
+
+
+def settle(clip: Clip, run: Run) -> int:
+    """Most frames that any scene after a cut takes until λ stays within 0.25 (log2) of the scene's median."""
+    logs = np.log2([r.lam for r in run.reports])
+    worst = 0
+    for scene in list(scenes(clip))[1:]:
+        own = logs[list(scene)]
+        off = np.flatnonzero(np.abs(own - np.median(own)) > 0.25)
+        worst = max(worst, int(off[-1]) + 1 if off.size else 0)
+    return worst
+
+
+def main() -> None:
+    """Print the table and a summary by mode."""
+    parser = argparse.ArgumentParser(description="The rate table, in simulation.")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--content")
+    parser.add_argument("--mode")
+    arguments = parser.parse_args()
+    print(
+        f"{'content':<10}{'mode':<14}{'bpp':>5}{'error':>9}{'under':>6}{'worst s':>8}{'ripple':>8}{'settle':>7}"
+        f"{'lost dB':>8}{'codings':>8}{'estim.':>7}"
+    )
+    rows = []
+    for seed in range(arguments.seeds):
+        for clip in contents(seed).values():
+            if arguments.content not in (None, clip.name):
+                continue
+            for mode in MODES:
+                if arguments.mode not in (None, mode):
+                    continue
+                for target in TARGETS:
+                    row = run_mode(clip, mode, target, arguments.batch)
+                    rows.append(row)
+                    head = f"{row.content:<10}{row.mode:<14}{row.target:>5}"
+                    if row.result is None:
+                        print(f"{head}  out of reach, and said so before any frame was coded")
+                        continue
+                    print(
+                        f"{head}{row.error:>+9.3f}{row.underflows:>6}{row.worst_second:>8.2f}{row.ripple:>8.3f}"
+                        f"{row.settle:>7}{row.lost:>8.3f}{row.codings:>8.2f}{row.estimates:>7.2f}",
+                        flush=True,
+                    )
+    print()
+    for mode in MODES:
+        done = [r for r in rows if r.mode == mode and r.result is not None]
+        if done:
+            errors = [abs(r.error) for r in done if r.frames >= 10]
+            print(
+                f"{mode:<14} {len(done):>3} runs, abs(error) on 10 frames or more: mean {statistics.mean(errors):.3f}, "
+                f"worst {max(errors):.3f}; underflows {sum(r.underflows for r in done)}; worst loss "
+                f"{max(r.lost for r in done):.3f} dB"
+            )
+
+
+if __name__ == "__main__":
+    main()
