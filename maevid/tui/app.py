@@ -21,7 +21,7 @@ from textual.screen import Screen
 from maevid.errors import UsageError
 from maevid.tui.inspect import InspectScreen
 from maevid.tui.live import LiveScreen
-from maevid.tui.mailbox import Mailbox
+from maevid.tui.mailbox import Mailbox, Snapshot
 from maevid.tui.session import EncodeSession, InspectSession
 from maevid.tui.theme import DARK, LIGHT
 
@@ -33,9 +33,13 @@ def require_terminal(option: str = "--tui") -> None:
     """
     for stream, name in ((sys.__stdin__, "standard input"), (sys.__stderr__, "standard error")):
         if stream is None or stream.closed or not stream.isatty():
-            raise UsageError(f"{option} needs a terminal, and {name} is none: run it in one, or leave {option} out")
+            raise UsageError(
+                f"{option} needs a terminal, and {name} is none: run it in one, or leave {option} out"
+            )
     if os.environ.get("TERM", "") in ("", "dumb"):
-        raise UsageError(f"{option} needs a terminal that can move the cursor: set TERM, or leave {option} out")
+        raise UsageError(
+            f"{option} needs a terminal that can move the cursor: set TERM, or leave {option} out"
+        )
 
 
 class MaevidApp(App[None]):
@@ -51,6 +55,8 @@ class MaevidApp(App[None]):
 
     def __init__(self, screen: Screen[None], light: bool = False) -> None:
         super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall")]
         self._first = screen
         self.crash: BaseException | None = None
         self.register_theme(DARK)
@@ -82,10 +88,11 @@ class MaevidApp(App[None]):
         self._exit_renderables.clear()
 
 
-def run_live(session: EncodeSession, light: bool = False) -> None:
+def run_live(session: EncodeSession, light: bool = False) -> Snapshot:
     """Start the session and show it until the user leaves or the display fails; return when the session has ended.
 
-    Ctrl-C after a failed display aborts the session. Raises UsageError without a terminal, before anything starts.
+    The last state is returned; what the session raised is for the caller to ask it. Ctrl-C after a failed display
+    aborts the session. Raises UsageError without a terminal, before anything starts.
     """
     require_terminal()
     mailbox = Mailbox()
@@ -108,6 +115,7 @@ def run_live(session: EncodeSession, light: bool = False) -> None:
     except KeyboardInterrupt:
         session.abort()
         session.wait()
+    return mailbox.snapshot()
 
 
 def run_inspect(session: InspectSession, folder: Path | None = None, light: bool = False) -> None:

@@ -87,7 +87,10 @@ class Canvas:
     def mark(self, x: float, y: float, char: str, role: str) -> None:
         """One character at a point, over everything."""
         if 0 <= x <= 1 and 0 <= y <= 1:
-            column, row = min(int(x * self.columns), self.columns - 1), round((1 - y) * (4 * self.rows - 1)) // 4
+            column, row = (
+                min(int(x * self.columns), self.columns - 1),
+                round((1 - y) * (4 * self.rows - 1)) // 4,
+            )
             self._over[row, column] = Cell(char, role)
 
     def bars(self, heights: FloatArray, role: str, behind: FloatArray, behind_role: str) -> None:
@@ -114,7 +117,11 @@ class Canvas:
         dots, owner = self._dots[index], self._owner[index]
         return [
             self._over.get((index, column))
-            or (Cell(chr(0x2800 + int(dots[column])), self._roles[owner[column]]) if dots[column] else Cell(" ", ""))
+            or (
+                Cell(chr(0x2800 + int(dots[column])), self._roles[owner[column]])
+                if dots[column]
+                else Cell(" ", "")
+            )
             for column in range(self.columns)
         ]
 

@@ -55,7 +55,9 @@ def detail_content(report: FrameReport, bits: FloatArray | None, wrong: str) -> 
     ]
     if wrong:
         lines.append(Content.assemble((f"✘ {wrong}", "bold $error")))
-    lines.append(_pairs({name: 100 * part / max(report.bits, 1) for name, part in report.parts.items()}, 1, " %  "))
+    lines.append(
+        _pairs({name: 100 * part / max(report.bits, 1) for name, part in report.parts.items()}, 1, " %  ")
+    )
     if report.psnr_yuv is not None:
         planes = {name.upper(): db for name, db in report.psnr.items()}
         psnr = _pairs({**planes, "YUV": report.psnr_yuv}, 2, " ")

@@ -51,7 +51,9 @@ class ConfirmScreen(ModalScreen[bool]):
 class TextScreen(ModalScreen[None]):
     """Key-value text under headings, scrolling, closed by any of the usual keys."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,i,enter,ctrl+c", "close", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,i,enter,ctrl+c", "close", "close")
+    ]
     DEFAULT_CSS = """
     TextScreen { align: center middle; background: $background 60%; }
     TextScreen > VerticalScroll {

@@ -40,7 +40,9 @@ def export_all(folder: Path, stem: str, reports: Sequence[FrameReport], scene: S
 
     Returns the paths. Raises OutputError when the folder cannot be written; what was begun is removed.
     """
-    pictures = {f"{name}.svg": figure_svg(figure) for name, figure in all_figures(scene).items() if not figure.empty}
+    pictures = {
+        f"{name}.svg": figure_svg(figure) for name, figure in all_figures(scene).items() if not figure.empty
+    }
     names = ["frames.csv", *pictures]
     number = 1
     while True:

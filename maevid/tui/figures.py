@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from maevid.pipeline.events import RdCurve
 from maevid.tui.figure import Axis, Figure, Kind, Scale, Trace, padded, padded_log
 from maevid.tui.history import Series
-from maevid.tui.session import FloatArray, RdCurve
+from maevid.tui.session import FloatArray
 from maevid.tui.units import Unit, bitrate_unit, decimals, significant
 
 MAX_DRAWN = 1024

@@ -20,7 +20,6 @@ from maevid.tui.columns import SORTS, FrameColumns
 from maevid.tui.units import decimals, significant, timestamp
 
 
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column: what it sorts by (if anything), its title and width, and its text for a frame."""
@@ -54,7 +53,13 @@ class FrameTable(ScrollView, can_focus=True):
             super().__init__()
             self.position = position
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"table--head", "table--sorted", "table--cursor", "table--cut", "table--bad"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "table--head",
+        "table--sorted",
+        "table--cursor",
+        "table--cut",
+        "table--bad",
+    }
     DEFAULT_CSS = """
     FrameTable { width: 1fr; height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden;
         scrollbar-background: $surface; scrollbar-color: $plot-axis; scrollbar-background-hover: $surface;
@@ -95,7 +100,7 @@ class FrameTable(ScrollView, can_focus=True):
         return int(self._order[self._cursor])
 
     def sort(self, key: str, descending: bool) -> None:
-        """Another order. The cursor goes to its first row, to see the extremes; in frame order it stays on its frame."""
+        """Another order. The cursor goes to the first row, the extreme; in frame order it stays on its frame."""
         position = self.position
         self.sort_key, self.descending = key, descending
         self._order = self._columns.order(key, descending)
@@ -169,7 +174,9 @@ class FrameTable(ScrollView, can_focus=True):
         segments = [Segment(sign + row_text(report, shown(width))[1:] + " ", style)]
         for marked, char, name in ((report.scene_cut, "▾", "cut"), (position in self._bad, "✘", "bad")):
             if marked:
-                segments.append(Segment(char, style + self.get_component_rich_style(f"table--{name}", partial=True)))
+                segments.append(
+                    Segment(char, style + self.get_component_rich_style(f"table--{name}", partial=True))
+                )
         return Strip(segments).adjust_cell_length(width, style).crop(0, width)
 
     def _header(self, width: int) -> Strip:

@@ -40,8 +40,6 @@ class InspectScreen(Screen[None]):
     """See the module. Views: ``pictures`` and ``plots``."""
 
     VIEWS: ClassVar[tuple[str, ...]] = ("pictures", "plots")
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "sort", "sort"),
         Binding("r", "reverse", "rev"),
@@ -87,7 +85,10 @@ class InspectScreen(Screen[None]):
         seconds = self._columns.series.duration.sum()
         target = session.target_bitrate
         self._scene = Scene(
-            self._columns.series, float(seconds), ((0.0, target),) if target else (), now=self._columns.moment(0)
+            self._columns.series,
+            float(seconds),
+            ((0.0, target),) if target else (),
+            now=self._columns.moment(0),
         )
 
     def compose(self) -> ComposeResult:
@@ -182,7 +183,10 @@ class InspectScreen(Screen[None]):
         if self._fetcher is not None:
             self._fetcher.want_picture(message.position)
         self._scene = Scene(
-            self._scene.series, self._scene.duration, self._scene.targets, now=self._columns.moment(message.position)
+            self._scene.series,
+            self._scene.duration,
+            self._scene.targets,
+            now=self._columns.moment(message.position),
         )
         self._plots()
         self._detail()
@@ -197,7 +201,9 @@ class InspectScreen(Screen[None]):
     def _show_picture(self) -> None:
         fetched, widget = self._fetched, self.query_one("#pictures", PictureWidget)
         if fetched.picture is None:
-            widget.show((), f"✘ {fetched.error}" if fetched.error else "this source holds numbers only, no pictures")
+            widget.show(
+                (), f"✘ {fetched.error}" if fetched.error else "this source holds numbers only, no pictures"
+            )
             return
         widget.show(picture_panels(fetched, self._columns.reports[fetched.position], self._map))
 
@@ -279,7 +285,9 @@ class InspectScreen(Screen[None]):
     def action_export(self) -> None:
         """Write CSV and SVG files and say where."""
         try:
-            paths = export_all(self._folder, Path(self._session.name).stem, self._session.reports, self._scene)
+            paths = export_all(
+                self._folder, Path(self._session.name).stem, self._session.reports, self._scene
+            )
         except MaevidError as error:
             self.notify(str(error), severity="error", timeout=6)
         else:

@@ -10,6 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Footer
 
+from maevid.pipeline.events import Phase, Preview
 from maevid.tui.columns import moment_of
 from maevid.tui.dialogs import LIVE_HELP, ConfirmScreen, TextScreen
 from maevid.tui.figures import Scene, bitrate_figure, lambda_figure, rd_figure, size_figure
@@ -18,7 +19,7 @@ from maevid.tui.panels import NumbersPanel, ProgressLine, TitleLine
 from maevid.tui.picture import GAIN, difference_rgb, picture_rgb
 from maevid.tui.picture_widget import Panel, PictureWidget
 from maevid.tui.plot_widget import PlotWidget
-from maevid.tui.session import EncodeSession, Phase, Preview
+from maevid.tui.session import EncodeSession
 from maevid.tui.units import bitrate
 
 TICK = 0.2
@@ -31,8 +32,6 @@ class LiveScreen(Screen[None]):
     """See the module. Views: ``rates`` and ``lambdas`` (they differ on small terminals only) and ``picture``."""
 
     VIEWS: ClassVar[tuple[str, ...]] = ("rates", "lambdas", "picture")
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "pause", "pause"),
         Binding("p", "resume", "go on"),
@@ -114,6 +113,8 @@ class LiveScreen(Screen[None]):
         self._title(now)
         self._plots(now)
         self._picture(now.preview)
+        for line in now.notes[len(before.notes) :]:
+            self.notify(line, timeout=8)
         if (now.phase, now.paused) != (before.phase, before.paused):
             self.refresh_bindings()
 

@@ -12,10 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from maevid.report import FrameReport
-from maevid.tui.history import History, Series
-from maevid.tui.session import (
+from maevid.pipeline.events import (
     Event,
+    Note,
     PauseChanged,
     Phase,
     PhaseChanged,
@@ -25,10 +24,13 @@ from maevid.tui.session import (
     TargetChanged,
     Totals,
 )
+from maevid.report import FrameReport
+from maevid.tui.history import History, Series
 
 PREVIEW_INTERVAL = 0.5
 """Seconds between two previews at least."""
 MAX_TARGETS = 128
+MAX_NOTES = 32
 _SPEED_WINDOW = 2.0
 _RATE_WINDOW = 1.0
 
@@ -118,6 +120,7 @@ class Snapshot:
     curve: RdCurve | None = None
     preview: Preview | None = None
     last: FrameReport | None = None
+    notes: tuple[str, ...] = ()
     summary: Summary = field(default_factory=Summary)
     series: Series = field(default_factory=lambda: History().series())
 
@@ -135,6 +138,7 @@ class Mailbox:
         self._target: float | None = None
         self._targets: list[tuple[float, float]] = []
         self._curve: RdCurve | None = None
+        self._notes: deque[str] = deque(maxlen=MAX_NOTES)
         self._preview: Preview | None = None
         self._preview_taken = True
         self._preview_time = float("-inf")
@@ -173,6 +177,8 @@ class Mailbox:
                     self._pause(event.paused)
                 case RdCurve():
                     self._curve = event
+                case Note():
+                    self._notes.append(event.text)
 
     def wants_preview(self) -> bool:
         """True when the reader has taken the last preview and that was a while ago: a dead reader never wants one."""
@@ -195,6 +201,8 @@ class Mailbox:
             self._second.popleft()
 
     def _change_phase(self, event: PhaseChanged) -> None:
+        if self._phase.phase.final:  # the first end is the true one
+            return
         now = self._active()
         if self._phase.phase is Phase.ENCODE:
             self._encode_seconds += now - self._phase_start
@@ -262,6 +270,7 @@ class Mailbox:
                 curve=self._curve,
                 preview=self._preview,
                 last=self._last,
+                notes=tuple(self._notes),
                 summary=replace(self._summary, stage_seconds=dict(self._summary.stage_seconds)),
                 series=self._history.series(),
             )

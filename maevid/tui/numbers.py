@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from maevid.pipeline.events import Phase
 from maevid.tui.mailbox import Snapshot
-from maevid.tui.session import Phase
 from maevid.tui.units import NONE, bitrate_unit, clock, decimals, significant, size
 
 WIDTH = 36
@@ -15,7 +15,7 @@ _STAGES = ("decode", "analysis", "entropy", "synthesis", "mux")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the panel: label, up to three right-aligned cells, a style word (``head``, ``alarm``, ``good`` or none)."""
+    """A line of the panel: label, up to three right-aligned cells, a style word (``head``, ``alarm`` or none)."""
 
     label: str
     cells: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ def eta(snapshot: Snapshot) -> float | None:
 
 
 def final_bits(snapshot: Snapshot) -> float | None:
-    """Expected bits of the whole video track: exact at the end; what the controller aims at, or the average, times the rest."""
+    """Expected bits of the video track: exact at the end; before, the rest at the target or the average."""
     summary, totals = snapshot.summary, snapshot.totals
     if snapshot.phase is Phase.DONE:
         return float(summary.bits)
@@ -67,7 +67,7 @@ def final_bits(snapshot: Snapshot) -> float | None:
 
 
 def number_rows(snapshot: Snapshot, height: int) -> list[Row]:
-    """All rows of the panel, in ``height`` lines: with stage times in two lines and no space between where it is low."""
+    """All rows in ``height`` lines; where it is low with stage times in two lines and no space between."""
     groups = [_speed(snapshot), _rate(snapshot), _quality(snapshot), _buffer(snapshot), _stages(snapshot)]
     if sum(len(group) for group in groups) > height:
         groups[-1] = _stages_compact(snapshot)
@@ -98,7 +98,10 @@ def _rate(s: Snapshot) -> list[Row]:
     last = s.last
     return [
         Row("RATE", ("now", "avg", "target"), "head"),
-        Row(unit.name, (unit.text(s.bitrate_now), unit.text(average), unit.text(s.target) if s.target else "none")),
+        Row(
+            unit.name,
+            (unit.text(s.bitrate_now), unit.text(average), unit.text(s.target) if s.target else "none"),
+        ),
         Row("error", ("", NONE if error is None else f"{100 * error:+.2f} %")),
         Row(
             "bits/pixel",
@@ -145,7 +148,7 @@ def _buffer(s: Snapshot) -> list[Row]:
         Row(
             f"{gauge(last.buffer, summary.buffer_low, 8)}{'!' if under else ' '}",
             (f"{100 * last.buffer:.0f} %", f"{100 * summary.buffer_low:.0f} %", str(under)),
-            "alarm" if under else "gauge",
+            "alarm" if under else "",
         ),
     ]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widget import Widget
 
+from maevid.pipeline.events import Phase
 from maevid.tui.mailbox import Snapshot
 from maevid.tui.numbers import WIDTH, Row, eta, number_rows
-from maevid.tui.session import Phase
 from maevid.tui.units import NONE, clock
 
 _SIGNS = {
@@ -101,7 +101,9 @@ def progress_content(s: Snapshot, width: int) -> Content:
         note = s.detail or ""
         if s.phase is Phase.DONE:
             note = f"{frames}  {note}".rstrip()
-        return spread(Content.assemble(left, "  ", note), Content.assemble(("q leaves", "$text-muted")), width)
+        return spread(
+            Content.assemble(left, "  ", note), Content.assemble(("q leaves", "$text-muted")), width
+        )
     counted = f"frame {s.done}/{total or '?'}"
     part = min(s.done / total, 1.0) if total else 0.0
     left = Content.assemble(left, f"  {counted}  ")
@@ -134,7 +136,9 @@ class NumbersPanel(Widget):
         """All rows that fit."""
         if self._snapshot is None:
             return Content("")
-        return Content("\n").join([_row_content(row) for row in number_rows(self._snapshot, self.size.height)])
+        return Content("\n").join(
+            [_row_content(row) for row in number_rows(self._snapshot, self.size.height)]
+        )
 
 
 def _row_content(row: Row) -> Content:
@@ -145,4 +149,6 @@ def _row_content(row: Row) -> Content:
         return Content.assemble((row.text, "bold $error"))
     if not row.cells:
         return Content(row.text)
-    return Content.assemble((row.label.ljust(12), "$plot-label"), "".join(cell.rjust(8) for cell in row.cells))
+    return Content.assemble(
+        (row.label.ljust(12), "$plot-label"), "".join(cell.rjust(8) for cell in row.cells)
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from maevid.tui.session import FloatArray, Planes
+from maevid.pipeline.events import Planes
+from maevid.tui.session import FloatArray
 from maevid.video.frame import ColorTags
 
 Rgb = npt.NDArray[np.uint8]
@@ -19,7 +20,7 @@ _LUMA_WEIGHTS = {5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593), 10: 
 def shrink(plane: npt.NDArray[np.uint8], columns: int, rows: int) -> FloatArray:
     """Mean over boxes (nearest sample where enlarged): float64 of shape (rows, columns)."""
     height, width = plane.shape
-    result = plane.astype(np.float64)
+    result: FloatArray = plane.astype(np.float64)
     for axis, (have, want) in enumerate(((height, rows), (width, columns))):
         starts = np.arange(want) * have // want
         if want >= have:
@@ -27,22 +28,8 @@ def shrink(plane: npt.NDArray[np.uint8], columns: int, rows: int) -> FloatArray:
         else:
             sizes = np.diff(np.append(starts, have))
             shape = (-1, 1) if axis == 0 else (1, -1)
-            result = np.add.reduceat(result, starts, axis=axis) / sizes.reshape(shape)
+            result = np.asarray(np.add.reduceat(result, starts, axis=axis) / sizes.reshape(shape))
     return result
-
-
-def reduce_planes(planes: Planes, max_width: int = 320, max_height: int = 180) -> Planes:
-    """Copy the planes at a size that is enough for a terminal: every n-th sample, no filter, well under 1 ms.
-
-    ``n`` is the same for all planes, so the result is 4:2:0 again.
-    """
-    height, width = planes[0].shape
-    n = max(-(-width // max_width), -(-height // max_height), 1)
-    y = np.ascontiguousarray(planes[0][::n, ::n])
-    rows, columns = (y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2
-    pick_rows = np.minimum(np.arange(rows) * n, planes[1].shape[0] - 1)[:, None]
-    pick_columns = np.minimum(np.arange(columns) * n, planes[1].shape[1] - 1)
-    return y, planes[1][pick_rows, pick_columns], planes[2][pick_rows, pick_columns]
 
 
 def to_rgb(y: FloatArray, u: FloatArray, v: FloatArray, color: ColorTags) -> Rgb:
@@ -55,7 +42,8 @@ def to_rgb(y: FloatArray, u: FloatArray, v: FloatArray, color: ColorTags) -> Rgb
     red = luma + 2 * (1 - kr) * cr
     blue = luma + 2 * (1 - kb) * cb
     green = (luma - kr * red - kb * blue) / (1 - kr - kb)
-    return np.clip(np.stack([red, green, blue], axis=-1) + 0.5, 0, 255).astype(np.uint8)
+    rgb: Rgb = np.clip(np.stack([red, green, blue], axis=-1) + 0.5, 0, 255).astype(np.uint8)
+    return rgb
 
 
 def picture_rgb(planes: Planes, color: ColorTags, columns: int, rows: int) -> Rgb:
@@ -83,7 +71,9 @@ def difference_rgb(source: Planes, coded: Planes, columns: int, rows: int) -> Rg
 
 
 # Black, violet, red, orange, pale yellow: brightness rises all the way, so the map reads without colour too.
-_HEAT = np.array([[8, 6, 24], [84, 20, 110], [190, 50, 80], [245, 140, 30], [252, 250, 180]], dtype=np.float64)
+_HEAT = np.array(
+    [[8, 6, 24], [84, 20, 110], [190, 50, 80], [245, 140, 30], [252, 250, 180]], dtype=np.float64
+)
 
 
 def heat(values: FloatArray) -> FloatArray:

@@ -129,7 +129,9 @@ def arrange(panels: Sequence[Panel], width: int, height: int, gap: int = 1) -> l
             wide, tall = round((width - gap) * share), round(height * share)
             beside = _cells(wide + gap, 0, width - wide - gap, height, 1, count - 1, gap)
             layouts.append([_Box(0, 0, wide, height), *_close_up(panels[1:], beside)])
-            layouts.append([_Box(0, 0, width, tall), *_cells(0, tall, width, height - tall, count - 1, 1, gap)])
+            layouts.append(
+                [_Box(0, 0, width, tall), *_cells(0, tall, width, height - tall, count - 1, 1, gap)]
+            )
     usable = [boxes for boxes in layouts if all(b.width >= 4 and b.height >= 3 for b in boxes)]
     if not usable:
         return [_Box(0, 0, width if i == 0 else 0, min(height, 1)) for i in range(count)]
@@ -156,5 +158,8 @@ def _close_up(panels: Sequence[Panel], boxes: list[_Box]) -> list[_Box]:
 
 
 def _pixels(panels: Sequence[Panel], boxes: list[_Box]) -> float:
-    areas = [float(np.prod(fit(p.aspect, 1.0, b.width, 2 * (b.height - 1)))) for p, b in zip(panels, boxes, strict=True)]
+    areas = [
+        float(np.prod(fit(p.aspect, 1.0, b.width, 2 * (b.height - 1))))
+        for p, b in zip(panels, boxes, strict=True)
+    ]
     return sum(areas) + areas[0]

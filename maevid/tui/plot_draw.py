@@ -31,7 +31,7 @@ def draw(figure: Figure, columns: int, rows: int) -> list[list[Cell]]:
     canvas_top = top + (1 if bars else 0)
     canvas = Canvas(columns - left, bottom - canvas_top)
 
-    tick_rows = {}
+    tick_rows: dict[int, str] = {}
     for tick in ticks:
         row = canvas_top + round((1 - figure.y.place_one(tick.value)) * (canvas.rows * 4 - 1)) // 4
         tick_rows.setdefault(min(row, bottom - 1), tick.text)
@@ -43,7 +43,9 @@ def draw(figure: Figure, columns: int, rows: int) -> list[list[Cell]]:
         _put(grid[bottom], label_width, "└" + "─" * canvas.columns, "axis")
     _x_axis(grid, figure, left, canvas.columns, axis_line)
     if figure.empty:
-        canvas.write(max((canvas.columns - len(figure.empty)) // 2, 0), canvas.rows // 2, figure.empty, "label")
+        canvas.write(
+            max((canvas.columns - len(figure.empty)) // 2, 0), canvas.rows // 2, figure.empty, "label"
+        )
     else:
         _traces(canvas, figure)
         if bars:

@@ -14,7 +14,22 @@ from maevid.tui.canvas import Cell
 from maevid.tui.figure import Figure
 from maevid.tui.plot_draw import draw
 
-_ROLES = ("points", "line", "curve", "target", "now", "cut", "bar", "peak", "axis", "rule", "label", "unit", "title", "value")
+_ROLES = (
+    "points",
+    "line",
+    "curve",
+    "target",
+    "now",
+    "cut",
+    "bar",
+    "peak",
+    "axis",
+    "rule",
+    "label",
+    "unit",
+    "title",
+    "value",
+)
 
 
 class PlotWidget(Widget):

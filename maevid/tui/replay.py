@@ -56,10 +56,12 @@ class RecordedSession:
     def picture(self, index: int) -> FramePicture | None:
         """None: a recording holds numbers only."""
         del index
+        return None
 
     def block_bits(self, index: int) -> FloatArray | None:
         """None: a recording holds numbers only."""
         del index
+        return None
 
     def close(self) -> None:
         """Nothing is held open."""

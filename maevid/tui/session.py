@@ -1,12 +1,11 @@
 """The boundary between encoder and display: events that go up, commands that come down, as typed protocols.
 
-The encoder publishes events into a mailbox (:class:`maevid.tui.mailbox.Mailbox` is one) and obeys commands;
-it never learns who reads. The display draws what the mailbox holds and sends commands; it never waits.
+The encoder publishes the events of :mod:`maevid.pipeline.events` into a mailbox (:class:`maevid.tui.mailbox.Mailbox`
+is one) and obeys commands; it never learns who reads. The display draws what the mailbox holds; it never waits.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,105 +13,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from maevid.pipeline.events import Event, Planes
 from maevid.report import FrameReport
-from maevid.video.frame import ColorTags, Plane
+from maevid.video.frame import ColorTags
 
-Planes = tuple[Plane, Plane, Plane]
 FloatArray = npt.NDArray[np.float64]
-
-
-class Phase(enum.Enum):
-    """Where an encode stands. The value is the word that the display shows."""
-
-    OPENING = "opening"
-    ANALYSIS = "analysis pass"
-    ENCODE = "encode pass"
-    DONE = "done"
-    FAILED = "failed"
-    ABORTED = "aborted"
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing more will come."""
-        return self in (Phase.DONE, Phase.FAILED, Phase.ABORTED)
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What is known of the whole job before its first frame.
-
-    ``frames`` is 0 and ``duration`` (seconds) None when unknown; ``target_bitrate`` is in bits per second, None in modes
-    that have none (constant λ, target PSNR): then raising and lowering it is not offered.
-    """
-
-    source: str
-    output: str = ""
-    frames: int = 0
-    duration: float | None = None
-    width: int = 0
-    height: int = 0
-    target_bitrate: float | None = None
-    codec: str = ""
-    device: str = ""
-    precision: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseChanged:
-    """A phase begins. ``step`` of ``steps`` counts passes; ``detail`` is the error's line, or a word on the result."""
-
-    phase: Phase
-    step: int = 1
-    steps: int = 1
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """``done`` frames of this phase are through; for phases that report no frames, such as the analysis pass."""
-
-    done: int
-
-
-@dataclass(frozen=True, slots=True)
-class PauseChanged:
-    """The encoder has come to rest, or goes on."""
-
-    paused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TargetChanged:
-    """From the next frame on the controller aims at ``bitrate`` bits per second."""
-
-    bitrate: float
-
-
-@dataclass(frozen=True, slots=True)
-class RdCurve:
-    """The clip's rate-distortion curve, as far as known: points in rising rate (bits per pixel, PSNR-YUV in dB)."""
-
-    bits_per_pixel: tuple[float, ...]
-    psnr: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """A frame's planes before and after coding, already reduced in size (some 320×180 is plenty).
-
-    ``pixel_aspect`` is the width of a sample over its height.
-    """
-
-    index: int
-    source: Planes
-    coded: Planes
-    color: ColorTags = field(default_factory=ColorTags)
-    pixel_aspect: float = 1.0
-
-
-Event = (
-    Totals | PhaseChanged | Progress | PauseChanged | TargetChanged | RdCurve | Preview | FrameReport
-)
 
 
 class Publisher(Protocol):

@@ -43,7 +43,9 @@ def figure_svg(figure: Figure) -> str:
     out.append("</g>")
     out += _legend(figure)
     if figure.empty:
-        out.append(f'<text x="{WIDTH // 2}" y="{HEIGHT // 2}" text-anchor="middle">{escape(figure.empty)}</text>')
+        out.append(
+            f'<text x="{WIDTH // 2}" y="{HEIGHT // 2}" text-anchor="middle">{escape(figure.empty)}</text>'
+        )
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
@@ -59,7 +61,9 @@ def _axes(figure: Figure) -> list[str]:
         out.append(f'<path d="M{x:.1f} {bottom}v5" stroke="#777"/>')
         out.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{escape(tick.text)}</text>')
     middle = (_LEFT + right) / 2
-    out.append(f'<text x="{middle:.0f}" y="{HEIGHT - 10}" text-anchor="middle">{escape(figure.x.name)}</text>')
+    out.append(
+        f'<text x="{middle:.0f}" y="{HEIGHT - 10}" text-anchor="middle">{escape(figure.x.name)}</text>'
+    )
     half = (_TOP + bottom) / 2
     out.append(
         f'<text transform="translate(16 {half:.0f}) rotate(-90)" text-anchor="middle">{escape(figure.y.name)}</text>'
@@ -86,7 +90,9 @@ def _trace(figure: Figure, trace: Trace) -> str:
         return f'<g fill="{color}" fill-opacity="0.55">{circles}</g>'
     if trace.kind is Kind.BARS:
         width = max((WIDTH - _RIGHT - _LEFT) / max(len(points), 1), 0.5)
-        bars = "".join(f"M{a:.2f} {HEIGHT - _BOTTOM}V{b:.1f}h{width:.2f}V{HEIGHT - _BOTTOM}z" for a, b in points)
+        bars = "".join(
+            f"M{a:.2f} {HEIGHT - _BOTTOM}V{b:.1f}h{width:.2f}V{HEIGHT - _BOTTOM}z" for a, b in points
+        )
         return f'<path d="{bars}" fill="{color}"/>'
     if trace.kind is Kind.STEP:
         path = f"M{points[0][0]:.1f} {points[0][1]:.1f}" + "".join(f"H{a:.1f}V{b:.1f}" for a, b in points[1:])
@@ -98,6 +104,8 @@ def _trace(figure: Figure, trace: Trace) -> str:
 def _legend(figure: Figure) -> list[str]:
     out, x = [], WIDTH - _RIGHT
     for trace in reversed(figure.traces):
-        out.append(f'<text x="{x}" y="24" text-anchor="end" fill="{_COLORS[trace.role]}">{escape(trace.name)}</text>')
+        out.append(
+            f'<text x="{x}" y="24" text-anchor="end" fill="{_COLORS[trace.role]}">{escape(trace.name)}</text>'
+        )
         x -= 7 * len(trace.name) + 18
     return out

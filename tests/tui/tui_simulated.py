@@ -1,4 +1,4 @@
-"""Sessions without an encoder: seeded numbers that behave like a real encode, in a real thread, obeying real commands."""
+"""Sessions without an encoder: seeded numbers that look like a real encode, in a real thread."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from maevid.errors import DamagedError
-from maevid.report import FrameReport
-from maevid.tui.session import (
-    FactGroup,
-    FramePicture,
+from maevid.pipeline.events import (
     PauseChanged,
     Phase,
     PhaseChanged,
     Planes,
     Preview,
     Progress,
-    Publisher,
     RdCurve,
     TargetChanged,
     Totals,
 )
+from maevid.report import FrameReport
+from maevid.tui.session import FactGroup, FramePicture, Publisher
 
 WIDTH, HEIGHT = 640, 360
 RATE = 25
@@ -47,7 +45,7 @@ def numbers(
         bits = int(goal * hard * noise * math.exp(0.9 * shift) * (1.25 if cut else 1.0))
         lam = 0.012 * math.exp(shift)
         dB = 36.5 + level + 1.6 * shift - 2.2 * math.log(hard) + float(random.normal(0, 0.12))
-        fullness = min(fullness + (goal - bits) / (goal * RATE), 1.0)
+        fullness = float(np.clip(fullness + (goal - bits) / (goal * RATE), -0.02, 1.0))
         latent = int(bits * 0.955)
         yield FrameReport(
             index=index,
@@ -63,7 +61,13 @@ def numbers(
             psnr={"y": round(dB, 3), "u": round(dB + 3.4, 3), "v": round(dB + 4.1, 3)} if psnr else {},
             stage_seconds={
                 name: round(ms / 1000 * float(np.exp(random.normal(0, 0.1))), 6)
-                for name, ms in (("decode", 1.1), ("analysis", 8.9), ("entropy", 2.4), ("synthesis", 9.6), ("mux", 0.1))
+                for name, ms in (
+                    ("decode", 1.1),
+                    ("analysis", 8.9),
+                    ("entropy", 2.4),
+                    ("synthesis", 9.6),
+                    ("mux", 0.1),
+                )
             },
             buffer=round(fullness, 4) if buffer else None,
             scene_cut=cut,
@@ -74,7 +78,11 @@ def pictures(index: int, width: int = 320, height: int = 180) -> tuple[Planes, P
     """A moving test picture before and after a coarse quantiser."""
     rows, columns = np.mgrid[0:height, 0:width]
     phase = index / 12
-    y = 110 + 60 * np.sin(columns / 23 + phase) * np.cos(rows / 17) + 40 * ((columns // 40 + rows // 30 + index // 40) % 2)
+    y = (
+        110
+        + 60 * np.sin(columns / 23 + phase) * np.cos(rows / 17)
+        + 40 * ((columns // 40 + rows // 30 + index // 40) % 2)
+    )
     u = 128 + 50 * np.sin(columns[::2, ::2] / 60 + phase)
     v = 128 + 50 * np.cos(rows[::2, ::2] / 40 - phase)
     random = np.random.default_rng(index)
@@ -154,7 +162,15 @@ class SimulatedEncode:
     def _run(self, publisher: Publisher) -> None:
         publisher.publish(
             Totals(
-                *self.names, self.frames, self.frames / RATE, WIDTH, HEIGHT, self.target, "mae", "cpu, 2 threads", "bfloat16"
+                *self.names,
+                self.frames,
+                self.frames / RATE,
+                WIDTH,
+                HEIGHT,
+                self.target,
+                "mae",
+                "cpu, 2 threads",
+                "bfloat16",
             )
         )
         publisher.publish(PhaseChanged(Phase.ANALYSIS, 1, 2))
@@ -199,7 +215,9 @@ class SimulatedEncode:
         if publisher.wants_preview():
             stock = self.source
             publisher.publish(
-                Preview(report.index, *(stock[report.index % len(stock)] if stock else pictures(report.index)))
+                Preview(
+                    report.index, *(stock[report.index % len(stock)] if stock else pictures(report.index))
+                )
             )
 
     def _end(self, publisher: Publisher, phase: Phase, detail: str) -> None:
@@ -230,7 +248,14 @@ class SimulatedFile:
 
     def facts(self) -> list[FactGroup]:
         return [
-            FactGroup("Stream", (("codec", "V_MAEVID/INTRA"), ("picture", "640×360 yuv420p, bt709"), ("time base", "1/12800"))),
+            FactGroup(
+                "Stream",
+                (
+                    ("codec", "V_MAEVID/INTRA"),
+                    ("picture", "640×360 yuv420p, bt709"),
+                    ("time base", "1/12800"),
+                ),
+            ),
             FactGroup("Weights", (("model", "mae"), ("SHA-256", "5d1f0c77…"), ("parameters", "3.1 M"))),
             FactGroup("Tags", (("TITLE", "Park run"), ("ENCODER", "maevid 0.1.0"))),
         ]
@@ -252,7 +277,10 @@ class SimulatedFile:
         energy = np.array(
             [
                 [
-                    y[int(r * step_y) : int((r + 1) * step_y) + 1, int(c * step_x) : int((c + 1) * step_x) + 1].std()
+                    y[
+                        int(r * step_y) : int((r + 1) * step_y) + 1,
+                        int(c * step_x) : int((c + 1) * step_x) + 1,
+                    ].std()
                     for c in range(columns)
                 ]
                 for r in range(rows)
