@@ -14,13 +14,16 @@ _BRAILLE = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dt
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """A character with the role that colours it; ``back`` is the role of its background, if any."""
 
     char: str
     role: str
     back: str = ""
+
+
+SPACE = Cell(" ", "")
 
 
 class Canvas:
@@ -62,13 +65,16 @@ class Canvas:
         good = np.isfinite(x) & np.isfinite(y)
         x, y = np.where(good, x, 0.0), np.clip(np.where(good, y, 0.0), -4.0, 5.0)
         dot_x, dot_y = self._dot_positions(x, y)
-        xs, ys = [dot_x[good]], [dot_y[good]]
-        for i in np.flatnonzero(good[:-1] & good[1:]):
-            steps = int(max(abs(dot_x[i + 1] - dot_x[i]), abs(dot_y[i + 1] - dot_y[i])))
-            if steps > 1:
-                xs.append(np.linspace(dot_x[i], dot_x[i + 1], steps + 1).round().astype(np.int64))
-                ys.append(np.linspace(dot_y[i], dot_y[i + 1], steps + 1).round().astype(np.int64))
-        self._plot(np.concatenate(xs), np.concatenate(ys), role)
+        start = np.flatnonzero(good[:-1] & good[1:])
+        across, down = dot_x[start + 1] - dot_x[start], dot_y[start + 1] - dot_y[start]
+        steps = np.maximum(np.abs(across), np.abs(down))
+        # Dot k of a segment of n steps lies at k/n of the way: all segments laid end to end in one array.
+        segment = np.repeat(np.arange(len(steps)), steps)
+        k = np.arange(len(segment)) - np.repeat(np.cumsum(steps) - steps, steps)
+        part = k / np.maximum(steps, 1)[segment]
+        xs = np.round(dot_x[start][segment] + part * across[segment]).astype(np.int64)
+        ys = np.round(dot_y[start][segment] + part * down[segment]).astype(np.int64)
+        self._plot(np.concatenate((dot_x[good], xs)), np.concatenate((dot_y[good], ys)), role)
 
     def level(self, x0: float, x1: float, y: float, role: str) -> None:
         """A dashed horizontal line of ``╌`` over free cells from ``x0`` to ``x1``."""
@@ -120,7 +126,7 @@ class Canvas:
             or (
                 Cell(chr(0x2800 + int(dots[column])), self._roles[owner[column]])
                 if dots[column]
-                else Cell(" ", "")
+                else SPACE
             )
             for column in range(self.columns)
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -23,7 +25,10 @@ from maevid.tui.session import EncodeSession
 from maevid.tui.units import bitrate
 
 TICK = 0.2
-"""Seconds between two looks into the mailbox."""
+"""Seconds between two looks into the mailbox, at least."""
+SLOWEST_TICK = 2.0
+SHARE = 0.04
+"""Part of the machine's processor time that drawing may take: looks become rarer where it would take more."""
 STEP = 1.1
 """What one press of ``+`` or ``-`` multiplies or divides the target by."""
 
@@ -72,6 +77,7 @@ class LiveScreen(Screen[None]):
         self._asked_target: float | None = None
         self._preview: Preview | None = None
         self._view = 0
+        self._cpu = 0.0
 
     def compose(self) -> ComposeResult:
         """Title, progress, numbers beside the plots, pictures below, keys."""
@@ -93,8 +99,14 @@ class LiveScreen(Screen[None]):
     def on_mount(self) -> None:
         """Start looking."""
         self.add_class(self.VIEWS[self._view])
+        self._cpu = time.thread_time()
+        self._tick()
+
+    def _tick(self) -> None:
+        cost = time.thread_time() - self._cpu
+        self._cpu += cost
         self.look()
-        self.set_interval(TICK, self.look)
+        self.set_timer(next_look(cost, os.cpu_count() or 1), self._tick)
 
     def look(self) -> None:
         """Draw what has changed since the last look; the clocks always run."""
@@ -227,6 +239,11 @@ class LiveScreen(Screen[None]):
     def phase(self) -> Phase:
         """The phase drawn last."""
         return self._snapshot.phase
+
+
+def next_look(cost: float, cores: int) -> float:
+    """Seconds until the next look when the last one took ``cost`` seconds of processor time."""
+    return min(max(cost / (SHARE * cores), TICK), SLOWEST_TICK)
 
 
 def preview_panels(preview: Preview) -> list[Panel]:

@@ -197,7 +197,8 @@ class Mailbox:
         self._history.add(report)
         self._arrivals.append(self._active())
         self._second.append((report.seconds, report.bits, report.duration))
-        while self._second[0][0] <= report.seconds - _RATE_WINDOW:
+        since = report.seconds + report.duration - _RATE_WINDOW - 1e-6  # float sums of pts must not cost a frame
+        while self._second and self._second[0][0] < since:
             self._second.popleft()
 
     def _change_phase(self, event: PhaseChanged) -> None:

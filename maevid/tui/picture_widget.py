@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from rich.color import Color
+from rich.color import Color, ColorType
 from rich.color_triplet import ColorTriplet
 from rich.segment import Segment
 from rich.style import Style
@@ -114,7 +114,7 @@ def half_blocks(upper: Rgb, lower: Rgb) -> list[Segment]:
 
 
 def _color(pixel: list[int]) -> Color:
-    return Color.from_triplet(ColorTriplet(*pixel))
+    return Color("", ColorType.TRUECOLOR, triplet=ColorTriplet(*pixel))
 
 
 def arrange(panels: Sequence[Panel], width: int, height: int, gap: int = 1) -> list[_Box]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maevid.tui.canvas import Canvas, Cell
+from maevid.tui.canvas import SPACE, Canvas, Cell
 from maevid.tui.figure import Figure, Kind, Scale, Trace
 from maevid.tui.session import FloatArray
 
@@ -18,7 +18,7 @@ _ROWS_FOR_AXIS_LINE = 8
 
 def draw(figure: Figure, columns: int, rows: int) -> list[list[Cell]]:
     """Rows of exactly ``columns`` cells; nothing but spaces where there is no room for a plot."""
-    grid = [[Cell(" ", "") for _ in range(columns)] for _ in range(rows)]
+    grid = [[SPACE] * columns for _ in range(rows)]
     if columns < 16 or rows < 4:
         return grid
     _title(grid[0], figure)
@@ -69,7 +69,7 @@ def _title(row: list[Cell], figure: Figure) -> None:
     _put(row, len(row) - len(value), value, "value")
     for column, cell in enumerate(row):
         if column > len(figure.title) and cell.char in _KEY_ROLES:
-            cell.role = _KEY_ROLES[cell.char]
+            row[column] = Cell(cell.char, _KEY_ROLES[cell.char])
 
 
 def _x_axis(grid: list[list[Cell]], figure: Figure, left: int, columns: int, axis_line: bool) -> None:
@@ -80,7 +80,7 @@ def _x_axis(grid: list[list[Cell]], figure: Figure, left: int, columns: int, axi
     for tick in figure.x.ticks(max(columns // 8, 2)):
         column = left + min(int(figure.x.place_one(tick.value) * columns), columns - 1)
         if axis_line:
-            _put(grid[-2], column, "┴" if column > left else "└", "axis")
+            _put(grid[-2], column, "┬", "axis")
         start = max(column - len(tick.text) // 2, left - 1)
         if free <= start <= len(labels) - len(tick.text):
             _put(labels, start, tick.text, "label")

@@ -57,6 +57,7 @@ class PlotWidget(Widget):
         self._figure: Figure | None = None
         self._strips: list[Strip] = []
         self._drawn: tuple[int, int] | None = None
+        self._styles: dict[str, Style] = {}
 
     def show(self, figure: Figure) -> None:
         """Take a new figure and draw it at the next refresh."""
@@ -68,23 +69,26 @@ class PlotWidget(Widget):
         """Draw again in the new theme's colours."""
         super().notify_style_update()
         self._drawn = None
+        self._styles = {}
 
     def render_line(self, y: int) -> Strip:
         """One row."""
         size = (self.size.width, self.size.height)
         if self._drawn != size:
             self._drawn = size
-            styles = {role: self.get_component_rich_style(f"plot--{role}") for role in _ROLES}
+            if not self._styles:  # Textual works each out from the style sheet: dear, so once a theme
+                self._styles = {role: self.get_component_rich_style(f"plot--{role}") for role in _ROLES}
+                self._styles[""] = self.rich_style
             rows = draw(self._figure, *size) if self._figure is not None else []
-            self._strips = [row_strip(row, styles, self.rich_style) for row in rows]
+            self._strips = [row_strip(row, self._styles) for row in rows]
         return self._strips[y] if y < len(self._strips) else Strip.blank(size[0], self.rich_style)
 
 
-def row_strip(row: list[Cell], styles: dict[str, Style], base: Style) -> Strip:
+def row_strip(row: list[Cell], styles: dict[str, Style]) -> Strip:
     """Cells of equal style joined to segments; a cell's background is the colour of its ``back`` role."""
     segments = []
     for (role, back), cells in groupby(row, key=lambda cell: (cell.role, cell.back)):
-        style = styles.get(role, base)
+        style = styles[role]
         if back:
             style = style + Style(bgcolor=styles[back].color)
         segments.append(Segment("".join(cell.char for cell in cells), style))

@@ -75,20 +75,15 @@ def numbers(
 
 
 def pictures(index: int, width: int = 320, height: int = 180) -> tuple[Planes, Planes]:
-    """A moving test picture before and after a coarse quantiser."""
+    """A moving test picture, made of integers only, before and after a coarse quantiser."""
     rows, columns = np.mgrid[0:height, 0:width]
-    phase = index / 12
-    y = (
-        110
-        + 60 * np.sin(columns / 23 + phase) * np.cos(rows / 17)
-        + 40 * ((columns // 40 + rows // 30 + index // 40) % 2)
-    )
-    u = 128 + 50 * np.sin(columns[::2, ::2] / 60 + phase)
-    v = 128 + 50 * np.cos(rows[::2, ::2] / 40 - phase)
-    random = np.random.default_rng(index)
-    coded = y + random.normal(0, 2.5, y.shape) * (1 + (columns > width / 2))
-    source = tuple(np.clip(p, 16, 235).astype(np.uint8) for p in (y, u, v))
-    return source, (np.clip(coded, 16, 235).astype(np.uint8), source[1], source[2])  # type: ignore[return-value]
+    tiles = (columns // 40 + rows // 30 + index // 10) % 2
+    y = 40 + (columns * 3 // 4 + rows // 2 + 4 * index) % 150 + 30 * tiles
+    half_rows, half_columns = rows[::2, ::2], columns[::2, ::2]
+    u, v = 64 + (half_columns // 2 + 3 * index) % 128, 64 + half_rows // 2 + (half_columns // 8) % 40
+    step = np.where(columns > width // 2, 16, 6)
+    source = (y.astype(np.uint8), u.astype(np.uint8), v.astype(np.uint8))
+    return source, ((y // step * step + step // 2).astype(np.uint8), source[1], source[2])
 
 
 CURVE = RdCurve((0.05, 0.12, 0.3, 0.6, 1.1), (31.0, 33.6, 36.4, 38.7, 41.0))
