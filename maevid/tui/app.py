@@ -42,7 +42,7 @@ def require_terminal(option: str = "--tui") -> None:
         )
 
 
-class MaevidApp(App[None]):
+class MaevidApp(App[None], inherit_bindings=False):
     """One screen on one source. ``crash`` holds the exception that ended the display, if one did."""
 
     ENABLE_COMMAND_PALETTE = False
