@@ -123,11 +123,7 @@ class Canvas:
         dots, owner = self._dots[index], self._owner[index]
         return [
             self._over.get((index, column))
-            or (
-                Cell(chr(0x2800 + int(dots[column])), self._roles[owner[column]])
-                if dots[column]
-                else SPACE
-            )
+            or (Cell(chr(0x2800 + int(dots[column])), self._roles[owner[column]]) if dots[column] else SPACE)
             for column in range(self.columns)
         ]
 

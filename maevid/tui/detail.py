@@ -45,7 +45,7 @@ def detail_content(report: FrameReport, bits: FloatArray | None, wrong: str) -> 
     lines = [
         Content.assemble(
             (f"frame {report.index}", "bold $heading"),
-            f"  {timestamp(report.seconds)}  {report.bits / 1000:.2f} kbit  ",
+            f"  {timestamp(report.seconds)}  {report.bits / 1000:.1f} kbit  ",
             ("λ ", label),
             significant(report.lam),
             ("  index ", label),
@@ -63,7 +63,7 @@ def detail_content(report: FrameReport, bits: FloatArray | None, wrong: str) -> 
         psnr = _pairs({**planes, "YUV": report.psnr_yuv}, 2, " ")
         lines.append(Content.assemble(("PSNR ", label), psnr, "dB"))
     else:
-        lines.append(Content.assemble(("PSNR not measured: give the source with --source", label)))
+        lines.append(Content.assemble(("PSNR not measured (no --source given)", label)))
     if bits is not None:
         lines.append(legend(bits))
     return Content("\n").join(lines)

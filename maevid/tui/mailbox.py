@@ -197,7 +197,9 @@ class Mailbox:
         self._history.add(report)
         self._arrivals.append(self._active())
         self._second.append((report.seconds, report.bits, report.duration))
-        since = report.seconds + report.duration - _RATE_WINDOW - 1e-6  # float sums of pts must not cost a frame
+        since = (
+            report.seconds + report.duration - _RATE_WINDOW - 1e-6
+        )  # float sums of pts must not cost a frame
         while self._second and self._second[0][0] < since:
             self._second.popleft()
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 from tui_screen import read_screen
-from tui_simulated import SimulatedFile, numbers
+from tui_simulated import SimulatedFile, many, numbers
 
 from maevid.errors import InputError, OutputError
 from maevid.report_io import write_recording
@@ -35,7 +35,10 @@ Script = Callable[[Pilot[None], InspectScreen], Awaitable[None]]
 
 
 def drive(
-    session: InspectSession, script: Script, folder: Path = Path("/nonexistent"), size: tuple[int, int] = SMALL
+    session: InspectSession,
+    script: Script,
+    folder: Path = Path("/nonexistent"),
+    size: tuple[int, int] = SMALL,
 ) -> None:
     screen = InspectScreen(session, folder)
     app = MaevidApp(screen)
@@ -270,7 +273,8 @@ def test_every_key_is_in_the_footer_at_both_sizes() -> None:
     async def script(pilot: Pilot[None], screen: InspectScreen) -> None:
         footer = read_screen(pilot.app).lines[-1]
         for word in (
-            "s sort", "r rev", "w worst", "m bits", "v view", "c check", "i info", "e save", "t theme", "q quit", "? help"
+            "s sort", "r rev", "w worst", "m bits", "v view", "c check", "i info", "e save", "t theme",
+            "q quit", "? help",
         ):  # fmt: skip
             assert word in footer
 
@@ -300,7 +304,9 @@ def test_e_exports_csv_and_svg_and_never_overwrites(tmp_path: Path) -> None:
         assert int(row["bits_latent"]) == report.parts["latent"]
     for name in sorted(names - {"frames.csv"}):
         root = ElementTree.parse(tmp_path / f"park_run-{name}").getroot()
-        drawn = root.iter("{http://www.w3.org/2000/svg}circle" if name == "rd.svg" else "{http://www.w3.org/2000/svg}path")
+        drawn = root.iter(
+            "{http://www.w3.org/2000/svg}circle" if name == "rd.svg" else "{http://www.w3.org/2000/svg}path"
+        )
         assert len(list(drawn)) >= (300 if name == "rd.svg" else 5)
 
 
@@ -392,17 +398,17 @@ def test_60000_frames_in_the_table_are_exact_and_as_quick_as_300() -> None:
         return took
 
     few = measure(SimulatedFile(300, broken=None))
-    reports = list(numbers(60_000))
+    reports = many()
     tracemalloc.start()
     columns = FrameColumns(reports)
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert len(columns) == 60_000
     assert held < 8_000_000  # beside the reports themselves: three numbers a frame
-    many = measure(SimulatedFile(reports=reports, broken=None))
-    assert many["page"] < 3 * few["page"] + 0.01, (few, many)
-    assert many["end"] < 3 * few["end"] + 0.01, (few, many)
-    assert many["sort"] < 0.25, many
+    long = measure(SimulatedFile(reports=reports, broken=None))
+    assert long["page"] < 3 * few["page"] + 0.01, (few, long)
+    assert long["end"] < 3 * few["end"] + 0.01, (few, long)
+    assert long["sort"] < 0.25, long
 
 
 def test_a_defect_while_decoding_is_told_and_the_worker_lives_on() -> None:

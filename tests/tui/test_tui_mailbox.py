@@ -10,7 +10,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from tui_simulated import CURVE, RATE, numbers, pictures
+from tui_simulated import CURVE, RATE, many, numbers, pictures
 
 from maevid.pipeline.events import (
     Note,
@@ -36,7 +36,7 @@ class Clock:
 
 
 def test_sums_and_extremes_are_exact_over_60000_frames() -> None:
-    reports = list(numbers(60_000, seed=5))
+    reports = many()
     mailbox = Mailbox()
     mailbox.publish(Totals("a", target_bitrate=2e6))
     for report in reports:
@@ -58,7 +58,7 @@ def test_sums_and_extremes_are_exact_over_60000_frames() -> None:
 
 
 def test_history_is_thinned_but_keeps_sums_extremes_and_cuts() -> None:
-    reports = list(numbers(60_000, seed=5))
+    reports = many()
     history = History()
     for report in reports:
         history.add(report)

@@ -57,7 +57,16 @@ def test_one_line_round_trips_exactly(report: FrameReport) -> None:
 
 def test_numpy_numbers_are_written_as_plain_ones() -> None:
     report = FrameReport(
-        np.int64(1), 2, np.float64(0.1), 0.04, 16, 16, 3, np.float64(0.3), np.int64(99), {"latent": np.int64(90)}
+        np.int64(1),
+        2,
+        np.float64(0.1),
+        0.04,
+        16,
+        16,
+        3,
+        np.float64(0.3),
+        np.int64(99),
+        {"latent": np.int64(90)},
     )
     back = report_from_record(json.loads(report_to_json(report)))
     assert back == report

@@ -103,7 +103,11 @@ def test_snapshot(name: str) -> None:
                     screen.look()
                 await pilot.pause()
                 text = read_screen(app).text
-                if "decoding" not in text and ("SHA-256" in text or not name.endswith("info")) and not _fetching(screen):
+                if (
+                    "decoding" not in text
+                    and ("SHA-256" in text or not name.endswith("info"))
+                    and not _fetching(screen)
+                ):
                     break
             compare(app, name)
 

@@ -31,9 +31,7 @@ class Screen:
 
     def described(self) -> str:
         """Text, then the runs of equal style of each line: no ids, no coordinates."""
-        runs = [
-            " ".join(f"{len(list(run))}{style}" for style, run in groupby(row)) for row in self.styles
-        ]
+        runs = [" ".join(f"{len(list(run))}{style}" for style, run in groupby(row)) for row in self.styles]
         return "\n".join([*(line.rstrip() for line in self.lines), "", *runs]) + "\n"
 
 
@@ -59,7 +57,11 @@ def read_screen(app: App[object]) -> Screen:
 
 def _style(rule: str) -> str:
     color = re.search(r"fill: (#[0-9a-f]{6})", rule)
-    marks = ("b" if "bold" in rule else "") + ("i" if "italic" in rule else "") + ("u" if "underline" in rule else "")
+    marks = (
+        ("b" if "bold" in rule else "")
+        + ("i" if "italic" in rule else "")
+        + ("u" if "underline" in rule else "")
+    )
     return (color[1] if color else "") + marks
 
 

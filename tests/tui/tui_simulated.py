@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cache
+from random import Random
 
 import numpy as np
 
@@ -31,21 +33,21 @@ def numbers(
     frames: int, target: float | None = 2e6, seed: int = 3, psnr: bool = True, buffer: bool = True
 ) -> Iterator[FrameReport]:
     """Reports of a clip with cuts, easy and hard scenes and a controller that finds its λ."""
-    random = np.random.default_rng(seed)
+    random = Random(seed)
     fullness, hard, level = 0.6, 1.0, 0.0
     next_cut, shift = 40, 0.0
     goal = (target or 2e6) / RATE
     for index in range(frames):
         cut = index == next_cut
         if cut:
-            next_cut += int(random.integers(30, 110))
-            hard, level = float(np.exp(random.normal(0, 0.35))), float(random.normal(0, 1.2))
-        shift = 0.85 * shift - 0.15 * math.log(hard) + float(random.normal(0, 0.01))
-        noise = float(np.exp(random.normal(0, 0.05)))
+            next_cut += int(random.randrange(30, 110))
+            hard, level = math.exp(random.gauss(0, 0.35)), random.gauss(0, 1.2)
+        shift = 0.85 * shift - 0.15 * math.log(hard) + random.gauss(0, 0.01)
+        noise = math.exp(random.gauss(0, 0.05))
         bits = int(goal * hard * noise * math.exp(0.9 * shift) * (1.25 if cut else 1.0))
         lam = 0.012 * math.exp(shift)
-        dB = 36.5 + level + 1.6 * shift - 2.2 * math.log(hard) + float(random.normal(0, 0.12))
-        fullness = float(np.clip(fullness + (goal - bits) / (goal * RATE), -0.02, 1.0))
+        dB = 36.5 + level + 1.6 * shift - 2.2 * math.log(hard) + random.gauss(0, 0.12)
+        fullness = min(max(fullness + (goal - bits) / (goal * RATE), -0.02), 1.0)
         latent = int(bits * 0.955)
         yield FrameReport(
             index=index,
@@ -54,13 +56,13 @@ def numbers(
             duration=1 / RATE,
             width=WIDTH,
             height=HEIGHT,
-            rate_index=int(np.clip(120 + 40 * shift, 0, 255)),
+            rate_index=min(max(int(120 + 40 * shift), 0), 255),
             lam=round(lam, 6),
             bits=bits,
             parts={"header": 256, "hyper": bits - latent - 256, "latent": latent},
             psnr={"y": round(dB, 3), "u": round(dB + 3.4, 3), "v": round(dB + 4.1, 3)} if psnr else {},
             stage_seconds={
-                name: round(ms / 1000 * float(np.exp(random.normal(0, 0.1))), 6)
+                name: round(ms / 1000 * random.uniform(0.85, 1.15), 6)
                 for name, ms in (
                     ("decode", 1.1),
                     ("analysis", 8.9),
@@ -72,6 +74,12 @@ def numbers(
             buffer=round(fullness, 4) if buffer else None,
             scene_cut=cut,
         )
+
+
+@cache
+def many() -> tuple[FrameReport, ...]:
+    """60,000 frames, made once."""
+    return tuple(numbers(60_000, seed=5))
 
 
 def pictures(index: int, width: int = 320, height: int = 180) -> tuple[Planes, Planes]:
@@ -173,7 +181,7 @@ class SimulatedEncode:
             if self._abort:
                 break
             if self.pace:
-                threading.Event().wait(self.pace / 4)
+                threading.Event().wait(self.pace / 20)
             publisher.publish(Progress(done))
         publisher.publish(CURVE)
         publisher.publish(PhaseChanged(Phase.ENCODE, 2, 2))
