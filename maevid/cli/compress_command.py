@@ -25,21 +25,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--frame-bytes", type=int, metavar="N", help="no frame over N bytes")
     rate = parser.add_argument_group("rate control")
     rate.add_argument("--passes", type=int, choices=(1, 2), help="1 for live input (default: 2 for targets)")
-    rate.add_argument("--maxrate", metavar="RATE", help="peak limit: a buffer that drains at RATE never underflows")
-    rate.add_argument("--bufsize", metavar="BITS", help="size of that buffer in bits (default: one second of maxrate)")
+    rate.add_argument(
+        "--maxrate", metavar="RATE", help="peak limit: a buffer that drains at RATE never underflows"
+    )
+    rate.add_argument(
+        "--bufsize", metavar="BITS", help="size of that buffer in bits (default: one second of maxrate)"
+    )
     rate.add_argument("--lam-min", type=float, help="lowest λ to use")
     rate.add_argument("--lam-max", type=float, help="highest λ to use")
     rate.add_argument(
-        "--zone", action="append", default=[], metavar="A-B:WHAT", help="0-99:quality=60, 50-end:factor=2; repeatable"
+        "--zone",
+        action="append",
+        default=[],
+        metavar="A-B:WHAT",
+        help="0-99:quality=60, 50-end:factor=2; repeatable",
     )
     rate.add_argument(
-        "--smooth", type=float, default=0.0, metavar="G", help="0 to 1: even quality at the price of total distortion"
+        "--smooth",
+        type=float,
+        default=0.0,
+        metavar="G",
+        help="0 to 1: even quality at the price of total distortion",
     )
-    rate.add_argument("--best-effort", action="store_true", help="go on at the limit where a target is out of reach")
-    parser.add_argument("--codec", default=DEFAULT_CODEC, help=f"a registered codec (default: {DEFAULT_CODEC})")
+    rate.add_argument(
+        "--best-effort", action="store_true", help="go on at the limit where a target is out of reach"
+    )
+    parser.add_argument(
+        "--codec", default=DEFAULT_CODEC, help=f"a registered codec (default: {DEFAULT_CODEC})"
+    )
     parser.add_argument("--stream", type=int, help="number of the video stream (default: the best)")
-    parser.add_argument("--measure", action="store_true", help="decode every frame for its PSNR and tell the mean")
-    parser.add_argument("--json", action="store_true", help="a JSON line for each frame and a summary, on standard output")
+    parser.add_argument(
+        "--measure", action="store_true", help="decode every frame for its PSNR and tell the mean"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="a JSON line a frame and a summary, on standard output"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="say what runs where")
     add_codec_options(parser)
 

@@ -86,9 +86,7 @@ class FrameCodec(ABC):
         """Rebuild several packets of one size."""
         return [self.decode(packet) for packet in packets]
 
-    def estimate_bits(
-        self, frames: Sequence[Frame], rate_indices: Sequence[int]
-    ) -> npt.NDArray[np.float64]:
+    def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
         """Bits of every frame (rows) at every rate index (columns), header counted.
 
         The default codes for real. A codec that knows its rate earlier overrides it; the estimate

@@ -19,11 +19,12 @@ import torch
 
 from maevid.codec.entropy import Decoder, encode
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
-from maevid.errors import DamagedError, ModelError
+from maevid.errors import DamagedError, LatentError, ModelError
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import choose_placement
-from maevid.model.network import SKIP_BELOW, Network, Quantised, latent_levels
+from maevid.model.network import Network, Quantised, latent_levels
+from maevid.model.prior import SKIP_BELOW
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame, Plane
 
@@ -96,9 +97,7 @@ class MaeCodec(FrameCodec):
         """Decode the latents and compare their check value; the synthesis is not needed."""
         self._latents(packet)
 
-    def estimate_bits(
-        self, frames: Sequence[Frame], rate_indices: Sequence[int]
-    ) -> npt.NDArray[np.float64]:
+    def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
         """Bits of every frame (rows) at every rate index (columns), from the entropy model without coding."""
         bits = np.empty((len(frames), len(rate_indices)))
         for column, rate_index in enumerate(rate_indices):
@@ -123,9 +122,11 @@ class MaeCodec(FrameCodec):
             pts=frame.pts,
             duration=frame.duration,
             parts=(payload,),
-            latent_check=zlib.crc32(latent_levels(quantised.latents[row]).astype("<i4", copy=False)),
+            latent_check=_check_value(quantised.latents[row]),
         )
-        hyper = min(round(self.tables.cost_bits(symbols[:hyper_count], tables[:hyper_count])), 8 * len(payload))
+        hyper = min(
+            round(self.tables.cost_bits(symbols[:hyper_count], tables[:hyper_count])), 8 * len(payload)
+        )
         header = 8 * (len(packet.to_bytes()) - len(payload))
         return packet, {"header": header, "hyper": hyper, "latent": 8 * len(payload) - hyper}
 
@@ -167,9 +168,9 @@ class MaeCodec(FrameCodec):
             mean, index = network.second(features, anchors, conditions)
             latents = torch.where(anchor, latents, mean + self._decode_pass(decoder, passes[1], index[0]))
         decoder.finish()
-        if zlib.crc32(latent_levels(latents[0]).astype("<i4", copy=False)) != packet.latent_check:
-            raise ModelError(
-                f"the decoded latents are not the encoder's: the tables of model {self.name} "
+        if _check_value(latents[0]) != packet.latent_check:
+            raise LatentError(
+                f"the packet is whole, but its latents are not the encoder's: the tables of {self.name} "
                 f"{self.identity.hex()} are damaged, or this machine does not compute exactly"
             )
         return latents, indices
@@ -192,6 +193,10 @@ class MaeCodec(FrameCodec):
 
 _ESTIMATED_FRAMING_BITS = 8 * 33
 """Header (about 29 bytes) and the ends of the coded string (4), for estimates."""
+
+
+def _check_value(latents: torch.Tensor) -> int:
+    return zlib.crc32(latent_levels(latents).astype("<i4", copy=False).data)
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,17 @@ from maevid.atomic import refuse_same_file
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
 from maevid.codec.registry import DEFAULT_CODEC, open_codec
 from maevid.errors import InputError, UsageError
-from maevid.pipeline.events import Control, Event, Listener, Note, Phase, PhaseChanged, TargetChanged, Totals
+from maevid.pipeline.events import (
+    Aborted,
+    Control,
+    Event,
+    Listener,
+    Note,
+    Phase,
+    PhaseChanged,
+    TargetChanged,
+    Totals,
+)
 from maevid.pipeline.first_pass import FirstPass, FirstPassRunner
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.prefetch import Prefetch
@@ -95,7 +105,7 @@ def compress(
     try:
         result = _Job(options, publish, control).run()
     except BaseException as error:
-        aborted = not isinstance(error, Exception) or type(error).__name__ == "Aborted"
+        aborted = isinstance(error, Aborted) or not isinstance(error, Exception)
         publish(PhaseChanged(Phase.ABORTED if aborted else Phase.FAILED, detail=str(error)))
         raise
     publish(PhaseChanged(Phase.DONE, detail=result.rate.line()))
@@ -111,7 +121,9 @@ class _Job:
         began = time.perf_counter()
         options = self.options
         if Path(options.output).suffix.lower() != ".mkv":
-            raise UsageError(f"{options.output}: maevid writes Matroska files, give the output a name that ends in .mkv")
+            raise UsageError(
+                f"{options.output}: maevid writes Matroska, give the output a name that ends in .mkv"
+            )
         if self.request.two_pass and options.input == "-":
             raise UsageError("standard input can be read only once: add --passes 1, or choose --quality")
         refuse_same_file(options.input, options.output)
@@ -181,9 +193,7 @@ class _Job:
 
     def _first_pass(self, codec: FrameCodec, scale: RateScale) -> FirstPass:
         with VideoReader(self.options.input, stream=self.options.stream) as reader, ExitStack() as stack:
-            runner = FirstPassRunner(
-                codec, scale.lowest, scale.highest, distortion=self.request.needs_psnr
-            )
+            runner = FirstPassRunner(codec, scale.lowest, scale.highest, distortion=self.request.needs_psnr)
             events = Prefetch(_events(reader), READ_AHEAD)
             stack.callback(events.close)
 
@@ -221,9 +231,7 @@ class _Job:
         finally:
             events.close()
 
-    def _watched(
-        self, events: Prefetch[Any], writer: StreamWriter
-    ) -> Iterator[_Waiting]:
+    def _watched(self, events: Prefetch[Any], writer: StreamWriter) -> Iterator[_Waiting]:
         analyser, recent = LumaAnalyser(), list[FrameStatistics]()
         began = time.perf_counter()
         for event in events:
@@ -251,7 +259,9 @@ class _Job:
         count = min(batch, len(waiting))
         indices = []
         for offset in range(count):
-            lookahead = [waiting[k].statistics for k in range(offset, min(offset + controller.lookahead, len(waiting)))]
+            lookahead = [
+                waiting[k].statistics for k in range(offset, min(offset + controller.lookahead, len(waiting)))
+            ]
             self._probe(codec, controller, number + offset, waiting[offset].frame, lookahead)
             indices.append(controller.next_index(number + offset, lookahead))
         items = [waiting.popleft() for _ in range(count)]
@@ -279,7 +289,7 @@ class _Job:
         began = time.perf_counter()
         writer.write(encoded.packet)
         stages = {**report.stage_seconds, "mux": time.perf_counter() - began}
-        self.publish(_with(report, buffer=controller.buffer, stage_seconds=stages))
+        self.publish(replace(report, buffer=controller.buffer, stage_seconds=stages))
 
     def _probe(
         self,
@@ -323,12 +333,6 @@ class _Job:
             stage_seconds={"decode": item.read_seconds, **encoded.stage_seconds},
             scene_cut=item.cut,
         )
-
-
-def _with(report: FrameReport, *, buffer: float | None, stage_seconds: dict[str, float]) -> FrameReport:
-    from dataclasses import replace
-
-    return replace(report, buffer=buffer, stage_seconds=stage_seconds)
 
 
 def _events(reader: VideoReader) -> Iterator[Frame | av.Packet[Any]]:

@@ -24,7 +24,8 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class StatisticsKey:
-    """What measurements belong to: a clip (its size, frames and duration in seconds) and a codec with weights.
+    """What measurements belong to: a clip (its size, frames and duration in seconds) and a codec with
+    weights.
 
     ``identity`` is the codec's four bytes in hexadecimal digits.
     """
@@ -126,8 +127,8 @@ def _cost(entry: dict[str, Any]) -> FrameCost:
 def _compare(path: Path, found: StatisticsKey, key: StatisticsKey) -> None:
     if (found.codec, found.identity) != (key.codec, key.identity):
         raise InputError(
-            f"{path} was measured with codec {found.codec} ({found.identity}), not {key.codec} ({key.identity}); "
-            "leave out the statistics file or use that codec"
+            f"{path} was measured with codec {found.codec} ({found.identity}), not {key.codec} "
+            f"({key.identity}); leave out the statistics file or use that codec"
         )
     same_time = abs(found.duration - key.duration) < 1e-3 * max(1.0, key.duration)
     if (found.width, found.height, found.frames) != (key.width, key.height, key.frames) or not same_time:
