@@ -163,7 +163,9 @@ def size_figure(scene: Scene) -> Figure:
         ),
         cuts=series.cuts,
         now=None if now is None else (now.seconds, now.bits / 1000),
-        value="" if now is None else f"▾ {len(series.cuts)} cuts  ◆ {decimals(now.bits / 1000, 1)}",
+        value=""
+        if now is None
+        else f"▾ {len(series.cuts)} cut{'s' * (len(series.cuts) != 1)}  ◆ {decimals(now.bits / 1000, 1)}",
         empty="" if len(series) else "no frame yet",
     )
 
