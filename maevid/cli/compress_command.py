@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from maevid.cli.common import add_codec_options, codec_options
 from maevid.cli.progress import ProgressLine
 from maevid.codec.registry import DEFAULT_CODEC
 from maevid.rate import RateRequest, parse_rate, parse_size, parse_zone
+
+if TYPE_CHECKING:
+    from maevid.pipeline.compress import CompressOptions, CompressResult
+    from maevid.pipeline.events import Listener
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--measure", action="store_true", help="decode every frame for its PSNR and tell the mean"
     )
     parser.add_argument(
+        "--tui", action="store_true", help="show rate, distortion and pictures live; ? for its keys"
+    )
+    parser.add_argument("--light", action="store_true", help="the TUI's light theme")
+    parser.add_argument(
         "--json", action="store_true", help="a JSON line a frame and a summary, on standard output"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say what runs where")
@@ -99,7 +108,8 @@ def run(options: argparse.Namespace) -> int:
     decibels: list[float] = []
 
     def listen(event: Event) -> None:
-        progress(event)
+        if not options.tui:
+            progress(event)
         if isinstance(event, FrameReport):
             if event.psnr:
                 decibels.append(event.psnr["y"])
@@ -116,9 +126,9 @@ def run(options: argparse.Namespace) -> int:
         options.codec,
         codec_options(options),
         options.stream,
-        measure=options.measure or options.json or options.psnr is not None,
+        measure=options.measure or options.json or options.tui or options.psnr is not None,
     )
-    result = compress(job, listen)
+    result = _compress_in_tui(job, listen, light=options.light) if options.tui else compress(job, listen)
     rate = result.rate
     psnr = sum(decibels) / len(decibels) if decibels else None
     if options.json:
@@ -148,3 +158,27 @@ def run(options: argparse.Namespace) -> int:
         print(f"maevid: {result.damaged} damaged places in {options.input} were passed over", file=sys.stderr)
         return 1
     return 0
+
+
+def _compress_in_tui(job: CompressOptions, listen: Listener, *, light: bool) -> CompressResult:
+    from maevid.pipeline.compress import compress
+    from maevid.pipeline.events import Aborted, Control, Event
+    from maevid.tui.app import run_live
+    from maevid.tui.job import JobSession
+    from maevid.tui.session import Publisher
+
+    def work(publisher: Publisher, control: Control) -> CompressResult:
+        def both(event: Event) -> None:
+            publisher.publish(event)
+            listen(event)
+
+        return compress(job, both, control, publisher.wants_preview)
+
+    session = JobSession(work)
+    last = run_live(session, light)
+    for note in last.notes:
+        print(f"maevid: {note}", file=sys.stderr)
+    try:
+        return session.result()
+    except Aborted:
+        raise KeyboardInterrupt from None

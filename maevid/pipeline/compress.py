@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from maevid.pipeline.events import (
 from maevid.pipeline.first_pass import FirstPass, FirstPassRunner
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.prefetch import Prefetch
+from maevid.pipeline.preview import make_preview
 from maevid.rate import (
     FrameCost,
     FrameStatistics,
@@ -99,17 +100,28 @@ def ignore(event: Event) -> None:
     """A listener that does not care."""
 
 
+def never() -> bool:
+    """Nobody looks at pictures."""
+    return False
+
+
 def compress(
-    options: CompressOptions, publish: Listener = ignore, control: Control | None = None
+    options: CompressOptions,
+    publish: Listener = ignore,
+    control: Control | None = None,
+    wants_preview: Callable[[], bool] = never,
 ) -> CompressResult:
     """Run the whole job. Publishes every event, the final PhaseChanged included.
+
+    ``wants_preview`` is asked after each frame whether a Preview of it would be shown; pictures are there only
+    with ``options.measure``.
 
     Raises MaevidError for what a user can mend and Aborted where ``control`` asked for it; in both cases, as for any
     other exception, nothing is left of the output.
     """
     control = control or Control()
     try:
-        result = _Job(options, publish, control).run()
+        result = _Job(options, publish, control, wants_preview).run()
     except BaseException as error:
         aborted = isinstance(error, Aborted) or not isinstance(error, Exception)
         publish(PhaseChanged(Phase.ABORTED if aborted else Phase.FAILED, detail=str(error)))
@@ -119,8 +131,16 @@ def compress(
 
 
 class _Job:
-    def __init__(self, options: CompressOptions, publish: Listener, control: Control) -> None:
+    def __init__(
+        self,
+        options: CompressOptions,
+        publish: Listener,
+        control: Control,
+        wants_preview: Callable[[], bool],
+    ) -> None:
         self.options, self.publish, self.control = options, publish, control
+        self.wants_preview = wants_preview
+        self.pixel_aspect = 1.0
         self.request = options.request
 
     def run(self) -> CompressResult:
@@ -136,6 +156,7 @@ class _Job:
         self.publish(PhaseChanged(Phase.OPENING))
         with VideoReader(options.input, stream=options.stream) as reader:
             info = reader.info
+            self.pixel_aspect = float(info.sample_aspect_ratio)
             codec = open_codec(options.codec, options.codec_options)
             self._announce(codec, info)
             scale = RateScale.of(codec.rate_indices, codec.lam)
@@ -299,6 +320,11 @@ class _Job:
         writer.write(encoded.packet)
         stages = {**report.stage_seconds, "mux": time.perf_counter() - began}
         self.publish(replace(report, buffer=controller.buffer, stage_seconds=stages))
+        if encoded.reconstruction is not None and self.wants_preview():
+            frame = item.frame
+            self.publish(
+                make_preview(number, frame.planes, encoded.reconstruction, frame.color, self.pixel_aspect)
+            )
 
     def _probe(
         self,

@@ -109,13 +109,13 @@ def test_a_reader_that_leaves_ends_the_job_quietly(coded) -> None:
     [
         (lambda p: p / "missing.mp4", "missing.mp4"),
         (lambda p: p, "folder"),
-        (lambda p: text_file(p), "note.dat"),
-        (lambda p: sound_only(p), "no video"),
+        ("text_file", "note.dat"),
+        ("sound_only", "no video"),
     ],
     ids=["missing", "folder", "text", "sound only"],
 )
 def test_bad_input_gets_one_line_and_leaves_nothing(make, expected: str, tmp_path: Path) -> None:
-    source = make(tmp_path)
+    source = globals()[make](tmp_path) if isinstance(make, str) else make(tmp_path)
     out = tmp_path / "out.mkv"
     out.write_bytes(b"precious")
     done = maevid("compress", source, out, "-b", "600k")
