@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", type=Path, help="the video it was made from: adds PSNR and the difference"
     )
+    parser.add_argument("--stream", type=int, help="number of the source's video stream (default: the best)")
     parser.add_argument(
         "--export", type=Path, metavar="FOLDER", help="where exports go (default: this folder)"
     )
@@ -34,11 +35,14 @@ def run(options: argparse.Namespace) -> int:
     if is_recording(options.file):
         run_inspect(RecordedSession(options.file), options.export, options.light)
         return 0
-    inspection = Inspection(options.file, codec_options(options), options.source)
+    inspection = Inspection(options.file, codec_options(options), options.source, options.stream)
     if options.source is not None:
         progress = ProgressLine()
         try:
             inspection.measure(progress)
+        except BaseException:
+            inspection.close()
+            raise
         finally:
             progress.clear()
     run_inspect(FileSession(inspection), options.export, options.light)

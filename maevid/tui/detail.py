@@ -13,7 +13,7 @@ from maevid.report import FrameReport
 from maevid.tui.fetch import Checked
 from maevid.tui.picture import heat
 from maevid.tui.session import FloatArray
-from maevid.tui.units import significant, timestamp
+from maevid.tui.units import NONE, significant, timestamp
 
 _LEGEND = 12
 
@@ -29,9 +29,13 @@ class FrameDetail(Widget):
         super().__init__(id=id)
         self._content = Content("")
 
-    def show(self, report: FrameReport, bits: FloatArray | None, wrong: str) -> None:
-        """Take a frame; ``bits`` is its block map when that is shown, ``wrong`` what the check found in it."""
-        self._content = detail_content(report, bits, wrong)
+    def show(self, report: FrameReport, bits: FloatArray | None, wrong: str, no_psnr: str) -> None:
+        """Take a frame.
+
+        ``bits`` is its block map when that is shown, ``wrong`` what the check found in it, ``no_psnr`` why there is no
+        PSNR if there is none.
+        """
+        self._content = detail_content(report, bits, wrong, no_psnr)
         self.refresh()
 
     def render(self) -> Content:
@@ -39,8 +43,8 @@ class FrameDetail(Widget):
         return self._content
 
 
-def detail_content(report: FrameReport, bits: FloatArray | None, wrong: str) -> Content:
-    """Three to five short lines, most important first."""
+def detail_content(report: FrameReport, bits: FloatArray | None, wrong: str, no_psnr: str) -> Content:
+    """Two to five short lines, most important first."""
     label = "$plot-label"
     lines = [
         Content.assemble(
@@ -49,21 +53,21 @@ def detail_content(report: FrameReport, bits: FloatArray | None, wrong: str) -> 
             ("λ ", label),
             significant(report.lam),
             ("  index ", label),
-            str(report.rate_index),
+            str(report.rate_index) if report.rate_index >= 0 else NONE,
             ("  ▾ cut", "$plot-cut") if report.scene_cut else "",
         )
     ]
     if wrong:
         lines.append(Content.assemble((f"✘ {wrong}", "bold $error")))
-    lines.append(
-        _pairs({name: 100 * part / max(report.bits, 1) for name, part in report.parts.items()}, 1, " %  ")
-    )
+    if report.parts:
+        shares = {name: 100 * part / max(report.bits, 1) for name, part in report.parts.items()}
+        lines.append(_pairs(shares, 1, " %  "))
     if report.psnr_yuv is not None:
         planes = {name.upper(): db for name, db in report.psnr.items()}
         psnr = _pairs({**planes, "YUV": report.psnr_yuv}, 2, " ")
         lines.append(Content.assemble(("PSNR ", label), psnr, "dB"))
     else:
-        lines.append(Content.assemble(("PSNR not measured (no --source given)", label)))
+        lines.append(Content.assemble((f"PSNR not measured ({no_psnr})", label)))
     if bits is not None:
         lines.append(legend(bits))
     return Content("\n").join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ def write_csv(path: Path, reports: Sequence[FrameReport]) -> None:
         writer.writerow(head)
         for r in reports:
             row: list[object] = [getattr(r, name) for name in _FIXED]
+            if not math.isfinite(r.lam):
+                row[_FIXED.index("rate_index")] = row[_FIXED.index("lam")] = None
             row += [r.bits_per_pixel, *(r.parts.get(p) for p in parts), *(r.psnr.get(p) for p in planes)]
             row += [r.psnr_yuv] * bool(planes) + [r.stage_seconds.get(s) for s in stages]
             writer.writerow([*row, r.buffer, int(r.scene_cut)])

@@ -110,25 +110,29 @@ class Fetcher:
         try:
             picture = self._session.picture(position)
             bits = None if picture is None else self._session.block_bits(position)
-        except MaevidError as error:
-            return Fetched(position, error=str(error))
         except Exception as error:
-            return Fetched(position, error=f"defect while decoding: {type(error).__name__}: {error}")
+            return Fetched(position, error=_line(error))
         return Fetched(position, picture, bits)
 
     def _facts(self) -> Sequence[FactGroup]:
         try:
             return self._session.facts()
-        except MaevidError as error:
-            return [FactGroup("Facts", (("error", str(error)),))]
+        except Exception as error:
+            return [FactGroup("Facts", (("error", _line(error)),))]
 
     def _check_next(self) -> None:
         position = self._checked.done
         try:
             wrong = self._session.check(position)
-        except MaevidError as error:
-            wrong = str(error)
+        except Exception as error:
+            wrong = _line(error)
         bad = (*self._checked.bad, (position, wrong)) if wrong else self._checked.bad
         self._checked = Checked(position + 1, bad)
         self._checking = position + 1 < len(self._session.reports)
         self._on_check(self._checked)
+
+
+def _line(error: Exception) -> str:
+    """What to show; an exception that nobody foresaw must not end the thread, which other answers depend on."""
+    known = isinstance(error, MaevidError)
+    return str(error) if known else f"defect: {type(error).__name__}: {error}"

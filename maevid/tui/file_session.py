@@ -29,7 +29,7 @@ class FileSession:
         return self._inspection.reports
 
     def facts(self) -> Sequence[FactGroup]:
-        """Stream, weights, tags, tracks, metadata."""
+        """Stream, codec and weights, other tracks, tags, metadata."""
         facts = self._inspection.facts
         stream = (
             ("picture", f"{facts.width}x{facts.height}"),

@@ -176,7 +176,8 @@ class InspectScreen(Screen[None]):
         fetched = self._fetched
         bits = fetched.block_bits if self._map and fetched.position == position else None
         wrong = dict(self._checked.bad).get(position, "")
-        self.query_one(FrameDetail).show(self._columns.reports[position], bits, wrong)
+        no_psnr = "the frame or its source is missing" if self._columns.has_psnr else "no --source given"
+        self.query_one(FrameDetail).show(self._columns.reports[position], bits, wrong, no_psnr)
 
     def on_frame_table_moved(self, message: FrameTable.Moved) -> None:
         """Follow the cursor."""

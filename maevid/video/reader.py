@@ -87,6 +87,23 @@ class VideoReader:
             elif self.on_packet is not None:
                 self.on_packet(event)
 
+    def skip_to(self, seconds: float) -> bool:
+        """Before the first frame is taken: go to the last key frame at or before a time, or to the start.
+
+        False where the input cannot seek; the place is then undefined. Times of the frames that follow are only true
+        where the source's own are sound: what a reader mends depends on what it has read before.
+        """
+        start = self._stream.start_time or 0
+        offset = max(round(seconds / self.time_base), start)
+        try:
+            self.container.seek(offset, stream=self._stream, backward=True, any_frame=False)
+            self._stream.codec_context.flush_buffers()
+        except (av.error.FFmpegError, OSError, ValueError):
+            return False
+        self._early.clear()
+        self._events = self._demux()
+        return True
+
     def close(self) -> None:
         """Close the input; iterating further is not possible."""
         self.container.close()
