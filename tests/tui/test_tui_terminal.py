@@ -3,76 +3,20 @@
 from __future__ import annotations
 
 import os
-import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tui_tmux import DEMO, ENVIRONMENT, Terminal, needs_tmux
 
-HERE = Path(__file__).parent
-DEMO = HERE / "tui_demo.py"
-RECORDING = HERE.parent / "assets" / "tui-recording.jsonl.gz"
-needs_tmux = pytest.mark.skipif(
-    shutil.which("tmux") is None, reason="tmux is not installed (apt-get install tmux)"
-)
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1]), "LC_ALL": "C.UTF-8"}
-
-
-class Terminal:
-    """A shell in a tmux of its own, 80×24."""
-
-    def __init__(self, folder: Path) -> None:
-        self.socket = str(folder / "tmux.sock")
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "env PS1='$ ' sh")
-        self.wait("$")
-
-    def tmux(self, *words: str) -> str:
-        command = ["tmux", "-u", "-S", self.socket, *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout
-
-    def type(self, *keys: str) -> None:
-        self.tmux("send-keys", *keys)
-
-    def run(self, mode: str, path: Path, *more: str) -> None:
-        words = [sys.executable, str(DEMO), mode, str(path), *more]
-        self.type(f"{shlex.join(words)}; echo ended=$?", "Enter")
-
-    def screen(self) -> str:
-        return self.tmux("capture-pane", "-p")
-
-    def wait(self, text: str, seconds: float = 30.0) -> str:
-        end = time.monotonic() + seconds
-        while text not in (screen := self.screen()):
-            assert time.monotonic() < end, f"{text!r} is not in\n{screen}"
-            time.sleep(0.05)
-        return screen
-
-    def is_as_before(self) -> None:
-        """The shell echoes and answers, the cursor shows, nothing of the app is left."""
-        self.type("clear; stty -a | grep -o ' -*echo ' ; echo all is well", "Enter")
-        screen = self.wait("all is well\n")
-        assert " echo" in screen
-        assert "-echo " not in screen.replace("grep -o ' -*echo '", "")
-        assert self.tmux(
-            "display-message", "-p", "#{cursor_flag} #{alternate_on} #{mouse_any_flag}"
-        ).split() == ["1", "0", "0"]
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    session = Terminal(tmp_path)
-    yield session
-    session.tmux("kill-server")
+RECORDING = Path(__file__).parents[1] / "assets" / "tui-recording.jsonl.gz"
 
 
 @needs_tmux
 def test_an_encode_is_paused_steered_and_finished_by_keys(terminal: Terminal, tmp_path: Path) -> None:
-    terminal.run("live", tmp_path / "out", "3000")
+    terminal.demo("live", tmp_path / "out", "3000")
     screen = terminal.wait("encode pass 2/2")
     assert "p pause" in screen
     terminal.wait("◆")
@@ -100,7 +44,7 @@ def test_an_encode_is_paused_steered_and_finished_by_keys(terminal: Terminal, tm
 
 @needs_tmux
 def test_abort_asks_and_leaves_the_terminal_as_it_was(terminal: Terminal, tmp_path: Path) -> None:
-    terminal.run("live", tmp_path / "out")
+    terminal.demo("live", tmp_path / "out")
     terminal.wait("encode pass 2/2")
     terminal.type("q")
     terminal.wait("Abort the encode?")
@@ -114,7 +58,7 @@ def test_abort_asks_and_leaves_the_terminal_as_it_was(terminal: Terminal, tmp_pa
 def test_a_crash_of_the_display_is_one_line_and_the_encode_ends_well(
     terminal: Terminal, tmp_path: Path
 ) -> None:
-    terminal.run("crash", tmp_path / "out", "150")
+    terminal.demo("crash", tmp_path / "out", "150")
     screen = terminal.wait("ended=0")
     assert (
         "the display failed (ZeroDivisionError: a defect in a widget); the encode goes on"
@@ -130,7 +74,7 @@ def test_a_crash_of_the_display_is_one_line_and_the_encode_ends_well(
 def test_a_signal_aborts_and_leaves_the_terminal_as_it_was(
     terminal: Terminal, tmp_path: Path, number: signal.Signals
 ) -> None:
-    terminal.run("live", tmp_path / "out")
+    terminal.demo("live", tmp_path / "out")
     terminal.wait("encode pass 2/2")
     shell = terminal.tmux("display-message", "-p", "#{pane_pid}").strip()
     child = subprocess.run(["pgrep", "-P", shell], check=True, capture_output=True, text=True).stdout.split()[
@@ -144,7 +88,7 @@ def test_a_signal_aborts_and_leaves_the_terminal_as_it_was(
 
 @needs_tmux
 def test_a_recording_is_inspected_and_left_by_q(terminal: Terminal) -> None:
-    terminal.run("recording", RECORDING)
+    terminal.demo("recording", RECORDING)
     terminal.wait("numbers only, no pictures")
     terminal.type("w")
     terminal.wait("▸   290")

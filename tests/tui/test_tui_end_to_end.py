@@ -1,0 +1,85 @@
+"""The shipped commands in a real terminal: the real encoder on a real clip, steered by keys, its screen read."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from tui_tmux import Terminal, needs_tmux
+
+from maevid.stream.reader import StreamReader
+
+
+def frame_number(terminal: Terminal) -> int:
+    """From the progress line, once it is painted whole."""
+    end = time.monotonic() + 10
+    while (found := re.search(r"frame (\d+)/60 ", terminal.screen())) is None:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return int(found[1])
+
+
+@needs_tmux
+def test_a_real_encode_is_paused_steered_finished_verified_and_inspected(
+    terminal: Terminal, bunny: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mkv"
+    terminal.run("-m", "maevid", "compress", bunny, out, "-b", "300k", "--maxrate", "900k", "--tui")
+    terminal.wait("encode pass 2/2", 60)
+    terminal.type("p")
+    terminal.wait("encode pass paused")
+    terminal.wait("p go on")
+    resting = frame_number(terminal)
+    terminal.type("+", "+")
+    terminal.wait("target 363 kb/s")
+    assert frame_number(terminal) == resting
+    terminal.type("-", "p")
+    for text in ("330.0", "RATE", "LAMBDA", "PSNR dB", "BUFFER", "STAGES", "bitrate kb/s", "rate-distortion"):
+        terminal.wait(text)
+    terminal.type("v", "v")
+    assert "▀" in terminal.wait("difference ×8")
+    terminal.type("f")
+    terminal.wait("✔ done")
+    terminal.type("q")
+    screen = terminal.wait("ended=0")
+    assert "PSNR-Y" in screen
+    with StreamReader(out) as reader:
+        frames = len(reader)
+    assert 0 < frames < 60
+    assert f"{frames} frames" in screen
+    terminal.run("-m", "maevid", "verify", out)
+    assert f"all {frames} frames are good" in terminal.wait("ended=0").replace("\n", "")
+    terminal.is_as_before()
+
+    terminal.run("-m", "maevid", "inspect", out, "--source", bunny, "--export", tmp_path)
+    screen = terminal.wait("coded 0 ", 60)
+    assert f"{frames} frames" in screen
+    terminal.wait("▀")
+    terminal.type("w", "m")
+    terminal.wait("bits/block")
+    terminal.type("c")
+    terminal.wait("✔ all good")
+    terminal.type("e")
+    terminal.wait("out-frames.csv")
+    terminal.type("q")
+    terminal.wait("ended=0")
+    assert (tmp_path / "out-frames.csv").read_text().count("\n") == frames + 1
+    terminal.is_as_before()
+
+
+@needs_tmux
+def test_a_real_encode_that_is_aborted_leaves_nothing(
+    terminal: Terminal, bunny: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "kept.mkv"
+    out.write_bytes(b"what was here before")
+    terminal.run("-m", "maevid", "compress", bunny, out, "--quality", "60", "--tui")
+    terminal.wait("◆", 60)
+    terminal.type("q")
+    terminal.wait("Abort the encode?")
+    terminal.type("y")
+    assert "Traceback" not in terminal.wait("ended=130")
+    assert out.read_bytes() == b"what was here before"
+    assert {path.name for path in tmp_path.iterdir()} == {"kept.mkv", "tmux.sock"}
+    terminal.is_as_before()
