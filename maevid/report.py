@@ -14,7 +14,8 @@ class FrameReport:
     (for `mae`: ``header``, ``hyper``, ``latent``). ``psnr`` holds dB by plane (``y``, ``u``, ``v``) and is
     empty when the encoder was told not to measure; an exact plane is 100 dB. ``stage_seconds`` holds wall time by
     stage (``decode``, ``analysis``, ``entropy``, ``synthesis``, ``mux``). ``buffer`` is the fullness of the
-    leaky bucket after the frame, 0..1, or None without a peak limit.
+    leaky bucket after the frame, 0..1, or None without a peak limit; below 0 it is an underflow, by the part of
+    the bucket that lacked.
     """
 
     index: int
@@ -42,4 +43,9 @@ class FrameReport:
         """(6·Y + U + V) / 8 of the PSNRs in dB; None when they were not measured."""
         if not self.psnr:
             return None
-        return (6 * self.psnr["y"] + self.psnr["u"] + self.psnr["v"]) / 8
+        return weighted_psnr(self.psnr)
+
+
+def weighted_psnr(psnr: Mapping[str, float]) -> float:
+    """PSNR-YUV: (6·Y + U + V) / 8 of the planes' PSNRs in dB."""
+    return (6 * psnr["y"] + psnr["u"] + psnr["v"]) / 8

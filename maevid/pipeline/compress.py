@@ -238,6 +238,8 @@ class _Job:
             found = runner.run(frames(), self.publish, self.control)
         if not found.seconds:
             raise InputError(f"{self.options.input} has no frame that can be decoded")
+        if found.curve is not None:
+            self.publish(found.curve)
         return found
 
     def _encode(

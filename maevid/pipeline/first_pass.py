@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from maevid.codec.interface import FrameCodec
-from maevid.pipeline.events import Control, Listener, Progress
-from maevid.pipeline.measure import psnr
+from maevid.pipeline.events import Control, Listener, Progress, RdCurve
+from maevid.pipeline.measure import psnr_by_plane
 from maevid.rate import FrameCost, FrameStatistics, LumaAnalyser, Timeline, is_cut, trial_indices
+from maevid.report import weighted_psnr
 from maevid.video.frame import Frame
 
 SHORT_CLIP = 24
@@ -22,7 +23,11 @@ TRIALS = 5
 
 @dataclass
 class FirstPass:
-    """What the first pass found. ``other_bytes`` counts the packets of sound and of all other copied streams."""
+    """What the first pass found.
+
+    ``other_bytes`` counts the packets of sound and of all other copied streams; ``curve`` is the mean of the sampled
+    frames at each trial, where distortion was measured.
+    """
 
     seconds: list[float] = field(default_factory=list)
     last_duration: float = 0.0
@@ -31,6 +36,7 @@ class FirstPass:
     other_bytes: int = 0
     sound_packets: int = 0
     other_packets: int = 0
+    curve: RdCurve | None = None
 
     def count_other(self, size: int, *, sound: bool) -> None:
         """Take note of a packet that is not the video's."""
@@ -80,11 +86,15 @@ class FirstPassRunner:
         self.indices = trial_indices(lowest, highest, TRIALS)
         self.distortion = distortion
         self.found = FirstPass()
+        self._points: list[list[tuple[float, float]]] = []
 
     def run(self, frames: Iterator[Frame], publish: Listener, control: Control) -> FirstPass:
         """Go through all frames. Raises Aborted when the control says so."""
         for number, frame in sampled(self._watched(frames, publish, control)):
             self.found.costs.append(self._measure(number, frame))
+        if self._points:
+            rates, decibels = np.mean(self._points, axis=0).T.tolist()
+            self.found.curve = RdCurve(tuple(rates), tuple(decibels))
         return self.found
 
     def _watched(
@@ -111,9 +121,13 @@ class FirstPassRunner:
             return FrameCost(number, dict(zip(self.indices, np.maximum(bits, 1.0).tolist(), strict=True)))
         rates: dict[int, float] = {}
         decibels: dict[int, float] = {}
+        points: list[tuple[float, float]] = []
         for index in self.indices:
             encoded = self.codec.encode(frame, index, reconstruct=True)
             assert encoded.reconstruction is not None
             rates[index] = 8.0 * len(encoded.packet.to_bytes())
-            decibels[index] = psnr(frame.y, encoded.reconstruction[0])
+            measured = psnr_by_plane(frame.planes, encoded.reconstruction)
+            decibels[index] = measured["y"]
+            points.append((rates[index] / frame.y.size, weighted_psnr(measured)))
+        self._points.append(points)
         return FrameCost(number, rates, decibels)

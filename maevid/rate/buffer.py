@@ -23,6 +23,7 @@ class BufferModel:
     def __init__(self, peak: Peak) -> None:
         self.peak = peak
         self._level = peak.bufsize
+        self._lacking = 0.0
         self._seconds: float | None = None
 
     def available(self, seconds: float) -> float:
@@ -33,16 +34,16 @@ class BufferModel:
     def take(self, seconds: float, bits: float) -> bool:
         """Take out a frame's bits; False when they were not all there (the bucket is then empty)."""
         left = self.available(seconds) - bits
-        self._level, self._seconds = max(0.0, left), seconds
+        self._level, self._lacking, self._seconds = max(0.0, left), max(0.0, -left), seconds
         return left >= 0
 
     def copy(self) -> BufferModel:
         """A bucket in the same state, to look ahead with."""
         twin = BufferModel(self.peak)
-        twin._level, twin._seconds = self._level, self._seconds
+        twin._level, twin._lacking, twin._seconds = self._level, self._lacking, self._seconds
         return twin
 
     @property
     def fullness(self) -> float:
-        """0..1, after the last frame taken."""
-        return self._level / self.peak.bufsize
+        """0..1, after the last frame taken; when its bits were not all there: below 0 by the part that lacked."""
+        return (self._level - self._lacking) / self.peak.bufsize

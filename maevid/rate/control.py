@@ -130,7 +130,8 @@ class RateController(ABC):
 
     @property
     def buffer(self) -> float | None:
-        """Fullness of the bucket after the last accepted frame, 0..1; None without a peak limit."""
+        """Fullness of the bucket after the last accepted frame, 0..1, below 0 where it underflowed; None without a
+        peak limit."""
         return None if self._bucket is None else self._bucket.fullness
 
     def probe(self, frame: int, lookahead: Sequence[FrameStatistics] = ()) -> tuple[int, ...]:

@@ -15,6 +15,10 @@ from maevid.tui.units import Unit, bitrate_unit, decimals, significant
 MAX_DRAWN = 1024
 """Samples along time that a line is drawn through: more than a terminal has columns of dots."""
 
+MAX_LAMBDAS = 480
+"""Values of λ that are drawn one by one; where there are more, means of about ``FEW_LAMBDAS`` parts of the clip."""
+FEW_LAMBDAS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -129,16 +133,32 @@ def _on_line(scene: Scene, seconds: FloatArray, values: FloatArray) -> tuple[flo
     return scene.now.seconds, float(np.interp(scene.now.seconds, seconds, values))
 
 
+def smooth_lambda(series: Series) -> tuple[FloatArray, FloatArray]:
+    """λ at each bucket's start; on a long clip geometric means of neighbours, whose frames would fill a band.
+
+    Unknown values are NaN and stay so where all neighbours are.
+    """
+    if len(series) <= MAX_LAMBDAS:
+        return series.seconds, series.lam
+    together = -(-len(series) // FEW_LAMBDAS)
+    starts = np.arange(0, len(series), together)
+    known = np.isfinite(series.lam)
+    logs = np.add.reduceat(np.where(known, np.log(np.where(known, series.lam, 1.0)), 0.0), starts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return series.seconds[starts], np.exp(logs / np.add.reduceat(known.astype(np.float64), starts))
+
+
 def lambda_figure(scene: Scene) -> Figure:
     """λ over time on a log axis."""
     low, high = scene.span
     series = scene.series
     now = scene.now
+    seconds, lam = smooth_lambda(series)
     return Figure(
         "lambda λ",
         Axis("", low, high, Scale.TIME),
-        Axis("λ", *padded_log(series.lam, 2.5), Scale.LOG),
-        (Trace(Kind.LINE, "line", "λ", series.seconds, series.lam),),
+        Axis("λ", *padded_log(lam if now is None else np.append(lam, now.lam), 2.5), Scale.LOG),
+        (Trace(Kind.LINE, "line", "λ", seconds, lam),),
         cuts=series.cuts,
         now=None if now is None else (now.seconds, now.lam),
         value="" if now is None else f"◆ {significant(now.lam, 4)}",

@@ -110,7 +110,7 @@ def _rate(s: Snapshot) -> list[Row]:
                 significant(summary.bits / pixels if pixels else None, 3),
             ),
         ),
-        Row("final size" if s.phase is not Phase.DONE else "size", ("", size(final_bits(s)))),
+        Row("video size" if s.phase is Phase.DONE else "final video", ("", size(final_bits(s)))),
     ]
 
 

@@ -19,6 +19,7 @@ from maevid.pipeline.events import (
     Phase,
     PhaseChanged,
     Progress,
+    RdCurve,
     TargetChanged,
     Totals,
 )
@@ -85,9 +86,30 @@ def test_frame_limit_holds_for_every_frame(hall: Path, tmp_path: Path) -> None:
     assert np.mean(sizes(out)) > 0.95 * 1500
 
 
-def test_psnr_target(hall: Path, tmp_path: Path) -> None:
-    result = compress(job(hall, tmp_path / "o.mkv", measure=True, psnr=34.0))
+def test_psnr_target_and_the_curve_measured_on_the_way(hall: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    result = compress(job(hall, tmp_path / "o.mkv", measure=True, psnr=34.0), events.append)
     assert abs(result.rate.error) < 0.1
+    (curve,) = (event for event in events if isinstance(event, RdCurve))
+    reports = [event for event in events if isinstance(event, FrameReport)]
+    assert list(curve.bits_per_pixel) == sorted(curve.bits_per_pixel)
+    # All frames of so short a clip are measured: coded at about one rate, their mean lies on the curve.
+    mean = np.mean([report.psnr_yuv for report in reports])
+    rate = np.mean([report.bits_per_pixel for report in reports])
+    assert np.interp(np.log(rate), np.log(curve.bits_per_pixel), curve.psnr) == pytest.approx(mean, abs=0.4)
+
+
+def test_underflows_show_in_the_reports(hall: Path, tmp_path: Path) -> None:
+    reports: list[FrameReport] = []
+    compress(
+        job(hall, tmp_path / "o.mkv", bitrate=20_000, maxrate=20_000, bufsize=4000, best_effort=True),
+        lambda e: reports.append(e) if isinstance(e, FrameReport) else None,
+    )
+    with StreamReader(tmp_path / "o.mkv") as reader:
+        times = [float(c.pts * reader.info.time_base) for c in reader]
+    under = [u.frame for u in leaky_bucket(sizes(tmp_path / "o.mkv"), times, 20_000, 4000)]
+    assert under
+    assert [r.index for r in reports if r.buffer is not None and r.buffer < 0] == under
 
 
 def test_peak_limit_never_underflows(bunny: Path, tmp_path: Path) -> None:

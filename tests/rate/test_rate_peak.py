@@ -26,8 +26,12 @@ def test_bucket_starts_full_fills_and_spills():
     assert bucket.available(9.0) == 500
     assert bucket.available(2.0) == 100
     twin = bucket.copy()
-    assert not twin.take(3.1, 201)
-    assert twin.fullness == 0
+    assert not twin.take(3.1, 225)
+    assert twin.fullness == pytest.approx(-0.05)
+    assert twin.copy().fullness == twin.fullness
+    assert twin.available(3.1) == 0
+    assert twin.take(3.2, 100)
+    assert twin.fullness == pytest.approx(0)
     assert bucket.fullness == pytest.approx(0.2)
     assert bucket.take(3.1, 199)
     assert bucket.fullness == pytest.approx(1 / 500)

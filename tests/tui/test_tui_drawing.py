@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tui_simulated import CURVE, numbers, pictures
+from tui_simulated import CURVE, many, numbers, pictures
 
 from maevid.pipeline.events import Phase, PhaseChanged, Totals
 from maevid.pipeline.preview import HEIGHT, WIDTH, make_preview, reduce_planes
 from maevid.tui.canvas import Canvas
 from maevid.tui.columns import FrameColumns, moment_of
 from maevid.tui.figure import Axis, Figure, Kind, Scale, Trace
-from maevid.tui.figures import Scene, all_figures, bitrate_figure, rd_figure, smooth_bitrate
+from maevid.tui.figures import (
+    Scene,
+    all_figures,
+    bitrate_figure,
+    lambda_figure,
+    rd_figure,
+    smooth_bitrate,
+    smooth_lambda,
+)
 from maevid.tui.history import History
 from maevid.tui.mailbox import Mailbox, Snapshot
 from maevid.tui.numbers import WIDTH as PANEL
@@ -149,6 +158,34 @@ def test_the_bitrate_line_is_bits_over_seconds() -> None:
     assert rate[10] == pytest.approx(series.bits[:11].sum() / (11 / 25), rel=1e-6)
     figure = bitrate_figure(Scene(series, targets=((0.0, 2e6),)))
     assert figure.y.low < 2.0 < figure.y.high
+
+
+def test_lambda_of_a_long_clip_is_a_line_and_not_a_band() -> None:
+    history = History()
+    for report in many():
+        history.add(report)
+    series = history.series()
+    seconds, lam = smooth_lambda(series)
+    assert 50 < len(seconds) <= 100
+    mean = np.log([report.lam for report in many()]).mean()
+    assert np.log(lam).mean() == pytest.approx(mean, abs=0.01)
+    drawn = draw(lambda_figure(Scene(series)), 60, 14)
+    dots = sum(cell.role == "line" for row in drawn for cell in row)
+    assert dots < 0.35 * 54 * 11
+    few = History()
+    for report in numbers(300):
+        few.add(report)
+    assert np.array_equal(smooth_lambda(few.series())[1], few.series().lam)
+
+
+def test_unknown_lambdas_leave_a_gap_only_where_all_are_unknown() -> None:
+    history = History()
+    for report in numbers(700):
+        bad = report.index == 5 or 300 <= report.index < 316
+        history.add(replace(report, lam=math.nan) if bad else report)
+    _, lam = smooth_lambda(history.series())
+    assert np.isfinite(lam[1])
+    assert np.isnan(lam).sum() in (1, 2, 3)
 
 
 def test_svg_plots_are_well_formed_and_hold_every_point() -> None:
