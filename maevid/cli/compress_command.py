@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from maevid.cli.common import add_codec_options, codec_options
 from maevid.cli.progress import ProgressLine
 from maevid.codec.registry import DEFAULT_CODEC
+from maevid.errors import UsageError
 from maevid.rate import RateRequest, parse_rate, parse_size, parse_zone
 
 if TYPE_CHECKING:
@@ -104,6 +105,11 @@ def run(options: argparse.Namespace) -> int:
     from maevid.report import FrameReport
     from maevid.report_io import report_to_json
 
+    output = sys.stdout  # the display takes sys.stdout's place while it runs
+    if options.tui and options.json and output.isatty():
+        raise UsageError(
+            "--json beside --tui needs standard output for itself: send it to a file with > FILE"
+        )
     progress = ProgressLine()
     decibels: list[float] = []
 
@@ -114,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
             if event.psnr:
                 decibels.append(event.psnr["y"])
             if options.json:
-                print(report_to_json(event), flush=True)
+                print(report_to_json(event), file=output, flush=True)
         elif isinstance(event, Totals) and options.verbose:
             progress.clear()
             print(f"maevid: {event.codec} on {event.device}", file=sys.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tui_tmux import Terminal, needs_tmux
 
+from maevid.report_io import read_recording
 from maevid.stream.reader import StreamReader
 
 
@@ -74,12 +75,18 @@ def test_a_real_encode_that_is_aborted_leaves_nothing(
 ) -> None:
     out = tmp_path / "kept.mkv"
     out.write_bytes(b"what was here before")
-    terminal.run("-m", "maevid", "compress", bunny, out, "--quality", "60", "--tui")
+    terminal.run("-m", "maevid", "compress", bunny, out, "--quality", "60", "--tui", "--json")
+    assert "> FILE" in terminal.wait("ended=2")
+    told = tmp_path / "told.jsonl"
+    terminal.run(
+        "-m", "maevid", "compress", bunny, out, "--quality", "60", "--tui", "--json", after=f"> {told}"
+    )
     terminal.wait("◆", 60)
     terminal.type("q")
     terminal.wait("Abort the encode?")
     terminal.type("y")
     assert "Traceback" not in terminal.wait("ended=130")
     assert out.read_bytes() == b"what was here before"
-    assert {path.name for path in tmp_path.iterdir()} == {"kept.mkv", "tmux.sock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"kept.mkv", "told.jsonl", "tmux.sock"}
+    assert [report.index for report in read_recording(told).reports][:1] == [0]
     terminal.is_as_before()

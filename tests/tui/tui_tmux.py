@@ -35,9 +35,9 @@ class Terminal:
     def type(self, *keys: str) -> None:
         self.tmux("send-keys", *keys)
 
-    def run(self, *words: object) -> None:
-        """Start a Python program and have the shell tell its exit code."""
-        line = shlex.join([sys.executable, *map(str, words)])
+    def run(self, *words: object, after: str = "") -> None:
+        """Start a Python program and have the shell tell its exit code; ``after`` may redirect its output."""
+        line = f"{shlex.join([sys.executable, *map(str, words)])} {after}"
         self.type(f"clear; {line}; echo ended=$?", "Enter")
 
     def demo(self, *words: object) -> None:
