@@ -34,8 +34,7 @@ def encode(folder: Path, clip: Path, more: list[str]) -> float:
     subprocess.run(start, check=True, env=environment)
     while not told.exists():
         time.sleep(0.3)
-        part = Path(f"{told}.part")
-        if "--tui" in more and part.exists() and '"frame"' in part.read_text():
+        if "--tui" in more:
             screen = subprocess.run(
                 [*tmux, "capture-pane", "-p"], capture_output=True, text=True, check=False
             )

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -40,6 +41,18 @@ def require_terminal(option: str = "--tui") -> None:
         raise UsageError(
             f"{option} needs a terminal that can move the cursor: set TERM, or leave {option} out"
         )
+
+
+@contextlib.contextmanager
+def _sized_by_its_terminal() -> Iterator[None]:
+    """Textual draws on standard error, but takes the size from ``sys.__stdout__``, which may be a file."""
+    before = sys.__stdout__
+    if before is None or not before.isatty():
+        sys.__stdout__ = sys.__stderr__  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        sys.__stdout__ = before  # type: ignore[misc]
 
 
 class MaevidApp(App[None], inherit_bindings=False):
@@ -100,7 +113,8 @@ def run_live(session: EncodeSession, light: bool = False) -> Snapshot:
     crash: BaseException | None = None
     try:
         app = MaevidApp(LiveScreen(session, mailbox), light)
-        app.run()
+        with _sized_by_its_terminal():
+            app.run()
         crash = app.crash
     except Exception as error:
         crash = error
@@ -122,6 +136,7 @@ def run_inspect(session: InspectSession, folder: Path | None = None, light: bool
     """Show a finished file or a recording until the user leaves; exports go to ``folder`` (the current one)."""
     require_terminal("inspect")
     app = MaevidApp(InspectScreen(session, folder or Path.cwd()), light)
-    app.run()
+    with _sized_by_its_terminal():
+        app.run()
     if app.crash is not None:
         raise RuntimeError("the display failed") from app.crash

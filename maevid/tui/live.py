@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import ClassVar
 
@@ -26,9 +25,11 @@ from maevid.tui.units import bitrate
 
 TICK = 0.2
 """Seconds between two looks into the mailbox, at least."""
-SLOWEST_TICK = 2.0
-SHARE = 0.04
-"""Part of the machine's processor time that drawing may take: looks become rarer where it would take more."""
+SLOWEST_TICK = 3.0
+SHARE = 0.03
+"""Part of one core's time that drawing may take: looks become rarer where it would take more.
+
+Of one core, however many there are: drawing and the encoder's Python hold the interpreter's lock in turn."""
 STEP = 1.1
 """What one press of ``+`` or ``-`` multiplies or divides the target by."""
 
@@ -106,7 +107,7 @@ class LiveScreen(Screen[None]):
         cost = time.thread_time() - self._cpu
         self._cpu += cost
         self.look()
-        self.set_timer(next_look(cost, os.cpu_count() or 1), self._tick)
+        self.set_timer(next_look(cost), self._tick)
 
     def look(self) -> None:
         """Draw what has changed since the last look; the clocks always run."""
@@ -241,9 +242,9 @@ class LiveScreen(Screen[None]):
         return self._snapshot.phase
 
 
-def next_look(cost: float, cores: int) -> float:
+def next_look(cost: float) -> float:
     """Seconds until the next look when the last one took ``cost`` seconds of processor time."""
-    return min(max(cost / (SHARE * cores), TICK), SLOWEST_TICK)
+    return min(max(cost / SHARE, TICK), SLOWEST_TICK)
 
 
 def preview_panels(preview: Preview) -> list[Panel]:

@@ -78,10 +78,14 @@ def test_a_real_encode_that_is_aborted_leaves_nothing(
     terminal.run("-m", "maevid", "compress", bunny, out, "--quality", "60", "--tui", "--json")
     assert "> FILE" in terminal.wait("ended=2")
     told = tmp_path / "told.jsonl"
+    terminal.tmux("resize-window", "-x", "100", "-y", "30")
     terminal.run(
         "-m", "maevid", "compress", bunny, out, "--quality", "60", "--tui", "--json", after=f"> {told}"
     )
     terminal.wait("◆", 60)
+    assert (
+        "p pause" in terminal.screen().splitlines()[29]
+    )  # the whole terminal is used, with stdout in a file too
     terminal.type("q")
     terminal.wait("Abort the encode?")
     terminal.type("y")

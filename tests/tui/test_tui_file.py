@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from textual.pilot import Pilot
-from tui_screen import read_screen
+from tui_screen import read_screen, read_text
 
 from maevid.codec.interface import CodecOptions
 from maevid.errors import DamagedError, InputError
@@ -78,7 +78,7 @@ def drive(
 async def shown(pilot: Pilot[None], text: str, seconds: float = 20.0) -> str:
     """Wait until the screen holds the text."""
     end = time.monotonic() + seconds
-    while text not in (screen := read_screen(pilot.app).text):
+    while text not in (screen := read_text(pilot.app)):
         assert time.monotonic() < end, f"{text!r} is not in\n{screen}"
         await asyncio.sleep(0.05)
     return screen
@@ -123,7 +123,7 @@ def test_table_pictures_map_facts_check_and_export_of_a_real_file(
         mean = np.mean([report.psnr_yuv for report in told])
         assert f"{mean:.2f} dB" in text
         await pilot.press("s")
-        assert "kbit▼" in read_screen(pilot.app).text
+        assert "kbit▼" in read_text(pilot.app)
         largest = max(told, key=lambda report: report.bits)
         assert screen.position == largest.index
         await pilot.press("w")
@@ -133,7 +133,7 @@ def test_table_pictures_map_facts_check_and_export_of_a_real_file(
         plain = read_screen(pilot.app).styles
         await pilot.press("m")
         await shown(pilot, "picture + bits")
-        assert "bits/block, mean" in read_screen(pilot.app).text
+        assert "bits/block, mean" in read_text(pilot.app)
         assert read_screen(pilot.app).styles != plain
         await pilot.press("c")
         await shown(pilot, "✔ all good ")
@@ -173,7 +173,7 @@ def test_a_damaged_file_opens_and_every_bad_frame_says_so(damaged: Path, hall: P
         await shown(pilot, "coded 0 ")
         await pilot.press("down", "down")
         await shown(pilot, "✘ frame 2:")
-        assert "PSNR not measured (the frame or its source is missing)" in read_screen(pilot.app).text
+        assert "PSNR not measured (the frame or its source is missing)" in read_text(pilot.app)
         await pilot.press("down")
         await shown(pilot, "coded 3 ")
         await pilot.press("c")

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from textual.pilot import Pilot
-from tui_screen import read_screen
+from tui_screen import read_screen, read_text
 from tui_simulated import SimulatedFile, many, numbers
 
 from maevid.errors import InputError, OutputError
@@ -55,7 +55,7 @@ def drive(
 async def shown(pilot: Pilot[None], text: str, seconds: float = 8.0) -> str:
     """Wait until the screen holds the text."""
     end = time.monotonic() + seconds
-    while text not in (screen := read_screen(pilot.app).text):
+    while text not in (screen := read_text(pilot.app)):
         assert time.monotonic() < end, f"{text!r} is not in\n{screen}"
         await asyncio.sleep(0.02)
     return screen
@@ -63,7 +63,7 @@ async def shown(pilot: Pilot[None], text: str, seconds: float = 8.0) -> str:
 
 def column(pilot: Pilot[None], left: int, right: int) -> list[str]:
     """Cells of the table between two columns of the screen, header left out."""
-    return [line[left:right].strip() for line in read_screen(pilot.app).lines[2:-1]]
+    return [line[left:right].strip() for line in read_text(pilot.app).splitlines()[2:-1]]
 
 
 def test_s_sorts_by_bits_psnr_and_lambda_and_r_turns_round() -> None:
@@ -77,15 +77,15 @@ def test_s_sorts_by_bits_psnr_and_lambda_and_r_turns_round() -> None:
             ("λ▼", lambda r: -r.lam),
             ("PSNR▲", lambda r: r.psnr_yuv),
         ):
-            while title not in read_screen(pilot.app).lines[1]:
+            while title not in read_text(pilot.app).splitlines()[1]:
                 await pilot.press("s")
             expected = [str(r.index) for r in sorted(reports, key=key)[:20]]
             assert [cell.strip("▸ ") for cell in column(pilot, 0, 7)][:20] == expected
             assert reports[screen.position].index == int(expected[0])
-        while "PSNR▲" not in read_screen(pilot.app).lines[1]:
+        while "PSNR▲" not in read_text(pilot.app).splitlines()[1]:
             await pilot.press("s")
         await pilot.press("r")
-        assert "PSNR▼" in read_screen(pilot.app).lines[1]
+        assert "PSNR▼" in read_text(pilot.app).splitlines()[1]
         assert reports[screen.position].psnr_yuv == max(r.psnr_yuv for r in reports)
 
     drive(session, script)
@@ -118,7 +118,7 @@ def test_without_psnr_the_worst_has_most_bits_and_nothing_is_invented() -> None:
         await pilot.press("w")
         assert session.reports[screen.position].bits == max(r.bits for r in session.reports)
         await pilot.press("s", "s", "s")
-        assert "frame▲" in read_screen(pilot.app).text
+        assert "frame▲" in read_text(pilot.app)
 
     drive(session, script)
 
@@ -271,7 +271,7 @@ def test_q_leaves_at_once_and_closes_the_session(key: str) -> None:
 
 def test_every_key_is_in_the_footer_at_both_sizes() -> None:
     async def script(pilot: Pilot[None], screen: InspectScreen) -> None:
-        footer = read_screen(pilot.app).lines[-1]
+        footer = read_text(pilot.app).splitlines()[-1]
         for word in (
             "s sort", "r rev", "w worst", "m bits", "v view", "c check", "i info", "e save", "t theme",
             "q quit", "? help",
@@ -360,9 +360,9 @@ def test_a_click_on_the_header_sorts_and_on_a_row_selects() -> None:
 
     async def script(pilot: Pilot[None], screen: InspectScreen) -> None:
         await pilot.click(FrameTable, offset=(12, 0))
-        assert "kbit▼" in read_screen(pilot.app).text
+        assert "kbit▼" in read_text(pilot.app)
         await pilot.click(FrameTable, offset=(12, 0))
-        assert "kbit▲" in read_screen(pilot.app).text
+        assert "kbit▲" in read_text(pilot.app)
         await pilot.click(FrameTable, offset=(4, 6))
         order = np.argsort([r.bits for r in session.reports], kind="stable")
         assert screen.position == order[5]
@@ -392,7 +392,7 @@ def test_60000_frames_in_the_table_are_exact_and_as_quick_as_300() -> None:
             table.action_edge(-1)
             await pilot.pause()
             assert session.reports[screen.position].bits == smallest.bits
-            assert f"{smallest.bits / 1000:.2f}" in read_screen(pilot.app).lines[-2]
+            assert f"{smallest.bits / 1000:.2f}" in read_text(pilot.app).splitlines()[-2]
 
         drive(session, script)
         return took

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from textual.screen import Screen
-from tui_screen import compare, read_screen
+from tui_screen import compare, read_text
 from tui_simulated import CURVE, SimulatedEncode, SimulatedFile, pictures
 
 from maevid.pipeline.events import PauseChanged, Phase, PhaseChanged, Preview, Progress, TargetChanged, Totals
@@ -102,7 +102,7 @@ def test_snapshot(name: str) -> None:
                 if isinstance(screen, LiveScreen):
                     screen.look()
                 await pilot.pause()
-                text = read_screen(app).text
+                text = read_text(app)
                 if (
                     "decoding" not in text
                     and ("SHA-256" in text or not name.endswith("info"))

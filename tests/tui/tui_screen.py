@@ -1,4 +1,4 @@
-"""What is on the screen, read from Textual's public SVG export: a grid of characters with their styles."""
+"""What is on the screen: a grid of characters with their styles from Textual's public SVG export, or the text alone."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ class Screen:
         """Text, then the runs of equal style of each line: no ids, no coordinates."""
         runs = [" ".join(f"{len(list(run))}{style}" for style, run in groupby(row)) for row in self.styles]
         return "\n".join([*(line.rstrip() for line in self.lines), "", *runs]) + "\n"
+
+
+def read_text(app: App[object]) -> str:
+    """The characters alone, ten times quicker than through the SVG: for waiting."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
 def read_screen(app: App[object]) -> Screen:
