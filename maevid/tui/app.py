@@ -11,7 +11,9 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,6 +27,8 @@ from maevid.tui.live import LiveScreen
 from maevid.tui.mailbox import Mailbox, Snapshot
 from maevid.tui.session import EncodeSession, InspectSession
 from maevid.tui.theme import DARK, LIGHT
+
+_LOOK_FOR_TERMINAL = 2.0
 
 
 def require_terminal(option: str = "--tui") -> None:
@@ -53,6 +57,23 @@ def _sized_by_its_terminal() -> Iterator[None]:
         yield
     finally:
         sys.__stdout__ = before  # type: ignore[misc]
+
+
+def _leave_with_terminal(abort: Callable[[], None]) -> None:
+    """Start a thread that ends the process once the terminal is gone: Textual may wait for it for ever.
+
+    ``abort`` is called first and returns when all is cleaned up.
+    """
+    screen = sys.__stderr__.fileno() if sys.__stderr__ is not None else -1
+
+    def watch() -> None:
+        while os.isatty(screen):
+            time.sleep(_LOOK_FOR_TERMINAL)
+        abort()
+        time.sleep(_LOOK_FOR_TERMINAL)  # time to leave in the usual way
+        os._exit(128 + signal.SIGHUP)
+
+    threading.Thread(target=watch, name="maevid-terminal", daemon=True).start()
 
 
 class MaevidApp(App[None], inherit_bindings=False):
@@ -110,6 +131,12 @@ def run_live(session: EncodeSession, light: bool = False) -> Snapshot:
     require_terminal()
     mailbox = Mailbox()
     session.start(mailbox)
+
+    def abort() -> None:
+        session.abort()
+        session.wait()
+
+    _leave_with_terminal(abort)
     crash: BaseException | None = None
     try:
         app = MaevidApp(LiveScreen(session, mailbox), light)
@@ -135,6 +162,7 @@ def run_live(session: EncodeSession, light: bool = False) -> Snapshot:
 def run_inspect(session: InspectSession, folder: Path | None = None, light: bool = False) -> None:
     """Show a finished file or a recording until the user leaves; exports go to ``folder`` (the current one)."""
     require_terminal("inspect")
+    _leave_with_terminal(lambda: None)
     app = MaevidApp(InspectScreen(session, folder or Path.cwd()), light)
     with _sized_by_its_terminal():
         app.run()

@@ -13,4 +13,4 @@ from tui_tmux import Terminal
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
     session = Terminal(tmp_path)
     yield session
-    session.tmux("kill-server")
+    session.close()

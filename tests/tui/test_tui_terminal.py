@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,14 +77,22 @@ def test_a_signal_aborts_and_leaves_the_terminal_as_it_was(
 ) -> None:
     terminal.demo("live", tmp_path / "out")
     terminal.wait("encode pass 2/2")
-    shell = terminal.tmux("display-message", "-p", "#{pane_pid}").strip()
-    child = subprocess.run(["pgrep", "-P", shell], check=True, capture_output=True, text=True).stdout.split()[
-        0
-    ]
-    os.kill(int(child), number)
+    os.kill(terminal.child(), number)
     terminal.wait("ended=0")
     assert (tmp_path / "out").read_text().split()[0] == "Phase.ABORTED"
     terminal.is_as_before()
+
+
+@needs_tmux
+def test_a_terminal_that_is_closed_takes_the_process_along(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.demo("live", tmp_path / "out")
+    terminal.wait("encode pass 2/2")
+    process = Path(f"/proc/{terminal.child()}")
+    terminal.close()
+    end = time.monotonic() + 20
+    while process.exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 @needs_tmux

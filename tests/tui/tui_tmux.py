@@ -32,6 +32,16 @@ class Terminal:
         command = ["tmux", "-u", "-S", self.socket, *words]
         return subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout
 
+    def child(self) -> int:
+        """Process id of what the shell runs."""
+        shell = self.tmux("display-message", "-p", "#{pane_pid}").strip()
+        found = subprocess.run(["pgrep", "-P", shell], check=True, capture_output=True, text=True).stdout
+        return int(found.split()[0])
+
+    def close(self) -> None:
+        """End tmux, and with it the terminal."""
+        subprocess.run(["tmux", "-S", self.socket, "kill-server"], check=False, capture_output=True)
+
     def type(self, *keys: str) -> None:
         self.tmux("send-keys", *keys)
 
