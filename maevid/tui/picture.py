@@ -55,18 +55,23 @@ def picture_rgb(planes: Planes, color: ColorTags, columns: int, rows: int) -> Rg
 def difference_rgb(source: Planes, coded: Planes, columns: int, rows: int) -> Rgb:
     """Coded minus source, ``GAIN`` times, around mid-grey; taken at full size, before shrinking hides it.
 
-    Each box shows its strongest luma error (with its sign) rather than the mean, which would cancel to grey.
+    Each box shows the root mean square of its luma errors with the sign of the strongest: a mean would cancel to grey,
+    the strongest alone would be black or white everywhere.
     """
-    error = coded[0].astype(np.int16) - source[0]
+    error = coded[0].astype(np.int32) - source[0]
     height, width = error.shape
     row_starts, column_starts = np.arange(rows) * height // rows, np.arange(columns) * width // columns
     if rows < height and columns < width:
-        high = np.maximum.reduceat(np.maximum.reduceat(error, row_starts), column_starts, axis=1)
-        low = np.minimum.reduceat(np.minimum.reduceat(error, row_starts), column_starts, axis=1)
-        error = np.where(high >= -low, high, low)
+        high, low = (
+            fold.reduceat(fold.reduceat(error, row_starts), column_starts, axis=1)
+            for fold in (np.maximum, np.minimum)
+        )
+        squares = np.add.reduceat(np.add.reduceat(error * error, row_starts), column_starts, axis=1)
+        samples = np.outer(np.diff(row_starts, append=height), np.diff(column_starts, append=width))
+        signed = np.where(high >= -low, 1.0, -1.0) * np.sqrt(squares / samples)
     else:
-        error = error[row_starts][:, column_starts]
-    grey = np.clip(128 + GAIN * error.astype(np.int64), 0, 255).astype(np.uint8)
+        signed = error[row_starts][:, column_starts].astype(np.float64)
+    grey = np.clip(128.5 + GAIN * signed, 0, 255).astype(np.uint8)
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 

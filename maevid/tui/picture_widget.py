@@ -118,7 +118,7 @@ def _color(pixel: list[int]) -> Color:
 
 
 def arrange(panels: Sequence[Panel], width: int, height: int, gap: int = 1) -> list[_Box]:
-    """Boxes for the panels in the layout that shows most pixels, those of the first counted twice.
+    """Boxes for the panels in the layout that shows most pixels.
 
     Tried are a row, a column, and the first large with the others beside or below it.
     """
@@ -162,4 +162,4 @@ def _pixels(panels: Sequence[Panel], boxes: list[_Box]) -> float:
         float(np.prod(fit(p.aspect, 1.0, b.width, 2 * (b.height - 1))))
         for p, b in zip(panels, boxes, strict=True)
     ]
-    return sum(areas) + areas[0]
+    return sum(areas)
