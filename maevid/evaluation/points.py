@@ -1,4 +1,4 @@
-"""Which rate indices to measure: evenly spread between those that give the lowest and highest rate of interest."""
+"""Which rate indices to measure: even in ln λ, between those with the lowest and the highest rate of interest."""
 
 from __future__ import annotations
 
@@ -30,14 +30,18 @@ def rate_points(codec: FrameCodec, frames: Sequence[Frame], count: int) -> list[
     indices = codec.rate_indices
     low = _last(indices, lambda index: rate(index) <= LOWEST_RATE)
     high = _last(indices, lambda index: rate(index) <= HIGHEST_RATE)
-    return spread(low, max(low, high), count)
+    return spread(codec, low, max(low, high), count)
 
 
-def spread(low: int, high: int, count: int) -> list[int]:
-    """At most ``count`` different whole numbers, evenly from ``low`` to ``high``."""
+def spread(codec: FrameCodec, low: int, high: int, count: int) -> list[int]:
+    """At most ``count`` different rate indices from ``low`` to ``high``, as even in ln λ as they can be."""
+    indices = range(low, high + 1)
+    logs = [math.log(codec.lam(index)) for index in indices]
     if count == 1:
-        return [(low + high) // 2]
-    return sorted({round(low + (high - low) * k / (count - 1)) for k in range(count)})
+        wanted = [(logs[0] + logs[-1]) / 2]
+    else:
+        wanted = [logs[0] + (logs[-1] - logs[0]) * k / (count - 1) for k in range(count)]
+    return sorted({min(indices, key=lambda index: abs(logs[index - low] - log)) for log in wanted})
 
 
 def _last(indices: range, fits: Callable[[int], bool]) -> int:
