@@ -45,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure and report; exit code 1 when a codec failed on an input."""
     codecs, reference = _codecs(options.codecs, options.reference)
+    if min(options.points, options.frames, options.threads) < 1:
+        raise UsageError("--points, --frames and --threads are at least 1")
     try:
         from maevid.evaluation import inputs, measurement, report, runner, tables
         from maevid.evaluation.plot import plot_group

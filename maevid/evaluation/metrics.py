@@ -54,4 +54,5 @@ def decibels(similarity: float) -> float:
 
 
 def _tensor(plane: Plane) -> torch.Tensor:
-    return torch.from_numpy(plane).float()[None, None]
+    # Variances are differences of large squares: in single precision flat areas are off by some 1e-4.
+    return torch.from_numpy(plane).double()[None, None]

@@ -14,7 +14,7 @@ import torch
 
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
 from maevid.codec.registry import open_codec
-from maevid.errors import MaevidError, UsageError
+from maevid.errors import MaevidError
 from maevid.evaluation import vmaf
 from maevid.evaluation.inputs import Input
 from maevid.evaluation.measurement import Measurement, Store
@@ -80,8 +80,6 @@ def run(plan: Plan, store: Store, tell: Tell) -> Outcome:
 
     A codec that fails on an input is noted and the rest goes on. Raises UsageError for a codec that is not there.
     """
-    if plan.points < 1 or plan.frames < 1 or plan.threads < 1:
-        raise UsageError("--points, --frames and --threads are at least 1")
     with on_threads(plan.threads):
         codecs = [open_codec(name, plan.options) for name in plan.codecs]
         return _Run(plan, store, tell, codecs).run()
@@ -115,14 +113,28 @@ class _Run:
         key = f"{codec_key(codec)} {group} {digest} {self.plan.points}"
         if key not in self.store.points:
             self.tell(f"{group}: choosing rate points of {codec.name}")
-            step = max(1, len(inputs) // PROBES)
             try:
-                frames = [item.load(1)[0] for item in inputs[::step]]
+                frames = self._probes(codec, inputs)
                 self.store.add_points(key, rate_points(codec, frames, self.plan.points))
             except Exception as error:
                 self._fail(codec.name, "", error)
                 return []
         return self.store.points[key]
+
+    def _probes(self, codec: FrameCodec, inputs: Sequence[Input]) -> list[Frame]:
+        """A frame each of some inputs, of those that the codec can code. Raises its last error if it can none."""
+        frames: list[Frame] = []
+        failed: Exception | None = None
+        for item in inputs[:: max(1, len(inputs) // PROBES)]:
+            try:
+                frame = item.load(1)[0]
+                codec.encode(frame, codec.rate_indices[0])
+                frames.append(frame)
+            except Exception as error:
+                failed = error
+        if failed is not None and not frames:
+            raise failed
+        return frames
 
     def _input(self, item: Input, points: dict[str, list[int]]) -> None:
         frames: list[Frame] = []
