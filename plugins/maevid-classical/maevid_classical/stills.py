@@ -15,7 +15,7 @@ from maevid.codec.interface import CodecOptions, FrameCodec
 from maevid_classical.base import ClassicalCodec, av1_step
 from maevid_classical.ffmpeg import decode_picture, encode_picture, most_samples
 from maevid_classical.planes import Planes, cropped, from_picture, padded, to_picture
-from maevid_classical.quiet import silence_svt
+from maevid_classical.svt import tamed
 
 _JPEG_TYPICAL_STEP = 16
 """A low-frequency step of the luma table in Annex K at quality 50."""
@@ -75,18 +75,8 @@ class Avif(ClassicalCodec):
 
     def encode_planes(self, planes: Planes, rate_index: int) -> tuple[bytes, ...]:
         """An AVIF file. Small pictures are padded to 64×64, odd sides to even ones."""
-        planes = padded(planes, 2, _AVIF_SMALLEST)
-        file = io.BytesIO()
-        with av.open(file, "w", format="avif") as container:
-            stream = cast(VideoStream, container.add_stream("libsvtav1", rate=25))
-            stream.height, stream.width = planes[0].shape
-            stream.pix_fmt = "yuv420p"
-            parameters = "lp=1:tune=1:aq-mode=0:avif=1"
-            qp = str(_AVIF_HIGHEST_QP - rate_index)
-            stream.codec_context.options = {"preset": "4", "qp": qp, "svtav1-params": parameters}
-            container.mux(stream.encode(to_picture(planes)))
-            container.mux(stream.encode(None))
-        return (file.getvalue(),)
+        qp = _AVIF_HIGHEST_QP - rate_index
+        return (tamed(lambda: _avif(padded(planes, 2, _AVIF_SMALLEST), qp)),)
 
     def decode_planes(self, parts: tuple[bytes, ...], height: int, width: int) -> Planes:
         """The picture, cut to its size."""
@@ -98,6 +88,19 @@ class Avif(ClassicalCodec):
             context.options = {"max_pixels": str(limit)}
             (picture,) = container.decode(video=0)
         return cropped(from_picture(picture), height, width)
+
+
+def _avif(planes: Planes, qp: int) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="avif") as container:
+        stream = cast(VideoStream, container.add_stream("libsvtav1", rate=25))
+        stream.height, stream.width = planes[0].shape
+        stream.pix_fmt = "yuv420p"
+        parameters = "lp=1:tune=1:aq-mode=0:avif=1"
+        stream.codec_context.options = {"preset": "4", "qp": str(qp), "svtav1-params": parameters}
+        container.mux(stream.encode(to_picture(planes)))
+        container.mux(stream.encode(None))
+    return file.getvalue()
 
 
 def open_jpeg(options: CodecOptions) -> FrameCodec:
@@ -112,7 +115,6 @@ def open_webp(options: CodecOptions) -> FrameCodec:
 
 def open_avif(options: CodecOptions) -> FrameCodec:
     """AVIF."""
-    silence_svt()
     return Avif()
 
 

@@ -9,7 +9,7 @@ from maevid.codec.interface import CodecOptions, FrameCodec
 from maevid_classical.base import ClassicalCodec, av1_step, h26x_step
 from maevid_classical.ffmpeg import decode_picture, encode_picture
 from maevid_classical.planes import Planes, cropped, padded
-from maevid_classical.quiet import silence_svt
+from maevid_classical.svt import tamed
 
 _START = b"\x00\x00\x01"
 _H264_SEI = 6
@@ -19,7 +19,8 @@ _H264_SEI = 6
 class Recipe:
     """How a video codec is run. ``options`` gives the encoder's for a QP; rate index 0 is ``highest_qp``.
 
-    Sides are padded to ``multiple`` and at least ``smallest`` samples; ``finish`` goes over the coded bytes.
+    Sides are padded to ``multiple`` and at least ``smallest`` samples; ``finish`` goes over the bytes that
+    ``encode`` gives.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Recipe:
     multiple: int
     smallest: int
     finish: Callable[[bytes], bytes] = bytes
+    encode: Callable[[str, Mapping[str, str], Planes], bytes] = encode_picture
 
 
 class VideoCodec(ClassicalCodec):
@@ -45,7 +47,7 @@ class VideoCodec(ClassicalCodec):
         """The key frame."""
         recipe = self.recipe
         options = recipe.options(recipe.highest_qp - rate_index)
-        data = encode_picture(recipe.encoder, options, padded(planes, recipe.multiple, recipe.smallest))
+        data = recipe.encode(recipe.encoder, options, padded(planes, recipe.multiple, recipe.smallest))
         return (recipe.finish(data),)
 
     def decode_planes(self, parts: tuple[bytes, ...], height: int, width: int) -> Planes:
@@ -104,6 +106,7 @@ SVTAV1 = Recipe(
     "svtav1-intra",
     "SVT-AV1, preset 4, tune PSNR, constant QP",
     *("libsvtav1", "libdav1d", 63, av1_step, _svtav1, 2, 64),
+    encode=lambda *arguments: tamed(lambda: encode_picture(*arguments)),
 )
 VP9 = Recipe(
     "vp9-intra",
@@ -124,7 +127,6 @@ def open_x265(options: CodecOptions) -> FrameCodec:
 
 def open_svtav1(options: CodecOptions) -> FrameCodec:
     """All-intra AV1."""
-    silence_svt()
     return VideoCodec(SVTAV1)
 
 
