@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ _PANELS = ("psnr_y", "psnr_yuv", "ms_ssim_db", "vmaf")
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F")
 _MARKERS = "osD^vPX<>"
 _TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
-_PANEL_INCHES = (4.6, 4.2)
+_PANEL_INCHES = (4.6, 3.8)
 
 
 def plot_group(report: GroupReport, folder: Path) -> list[Path]:
@@ -30,11 +31,15 @@ def plot_group(report: GroupReport, folder: Path) -> list[Path]:
     with mpl.rc_context(
         {"svg.hashsalt": "maevid", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     ):
-        figure = Figure(figsize=(_PANEL_INCHES[0] * len(panels), _PANEL_INCHES[1]), layout="constrained")
-        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        columns = 2 if len(panels) == 4 else len(panels)
+        rows = len(panels) // columns
+        figure = Figure(figsize=(_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).flat
         for axis, metric in zip(axes, panels, strict=True):
             _panel(axis, report, metric)
-        axes[-1].legend(loc="lower right", frameon=False)
+        lines, names = axes[0].get_legend_handles_labels()
+        in_a_row = len(names) if len(names) <= 5 else math.ceil(len(names) / 2)
+        figure.legend(lines, names, loc="outside lower center", ncols=in_a_row, frameon=False)
         count = f"{len(report.inputs)} inputs, {report.frames} frames"
         figure.suptitle(f"{report.name} ({count}), every frame coded on its own", fontsize=10)
         paths = [folder / f"rd-{report.name}.png", folder / f"rd-{report.name}.svg"]

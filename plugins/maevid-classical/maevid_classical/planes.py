@@ -45,7 +45,7 @@ def to_picture(planes: Planes) -> av.VideoFrame:
     for target, plane in zip(picture.planes, planes, strict=True):
         rows = np.zeros((target.height, target.line_size), np.uint8)
         rows[:, : plane.shape[1]] = plane
-        target.update(rows)
+        target.update(rows.tobytes())
     picture.pts, picture.time_base = 0, Fraction(1, 25)
     return picture
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import cast
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.video.stream import VideoStream
 from PIL import Image
 
 from maevid.codec.interface import CodecOptions, FrameCodec
@@ -93,7 +93,7 @@ class Avif(ClassicalCodec):
 def _avif(planes: Planes, qp: int) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="avif") as container:
-        stream = cast(VideoStream, container.add_stream("libsvtav1", rate=25))
+        stream = container.add_stream("libsvtav1", rate=25)
         stream.height, stream.width = planes[0].shape
         stream.pix_fmt = "yuv420p"
         parameters = "lp=1:tune=1:aq-mode=0:avif=1"
@@ -128,4 +128,4 @@ def _webp_step(quality: int) -> float:
     """VP8's step, approximately: libwebp bends the quality, VP8's 128 steps rise from 4 to 157 quarters."""
     linear = quality / 100
     bent = linear * 2 / 3 if linear < 0.75 else 2 * linear - 1
-    return 39 ** (1 - bent ** (1 / 3))
+    return math.pow(39, 1 - math.cbrt(bent))
