@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +24,12 @@ from maevid.pipeline.events import (
     TargetChanged,
     Totals,
 )
-from maevid.pipeline.first_pass import FirstPass, FirstPassRunner
+from maevid.pipeline.first_pass import events_of, first_pass
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.prefetch import Prefetch
 from maevid.pipeline.preview import make_preview
 from maevid.rate import (
+    FirstPass,
     FrameCost,
     FrameStatistics,
     LumaAnalyser,
@@ -37,25 +37,19 @@ from maevid.rate import (
     RateRequest,
     RateResult,
     RateScale,
+    StatisticsKey,
     is_cut,
     make_controller,
+    read_statistics,
+    write_statistics,
 )
 from maevid.report import FrameReport
-from maevid.stream.writer import (
-    CLUSTER_BYTES,
-    CLUSTER_OVERHEAD,
-    CLUSTER_SECONDS,
-    FILE_OVERHEAD,
-    OTHER_OVERHEAD,
-    PICTURE_OVERHEAD,
-    SOUND_OVERHEAD,
-    StreamWriter,
-)
+from maevid.stream.writer import StreamWriter
 from maevid.video.frame import Frame, VideoInfo
 from maevid.video.reader import VideoReader
 
 if TYPE_CHECKING:
-    import av
+    pass
 
 READ_AHEAD = 8
 BATCH_SAMPLES = 400_000
@@ -64,7 +58,10 @@ BATCH_SAMPLES = 400_000
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """What to compress, to where and how. ``measure`` decodes every frame again for its PSNR."""
+    """What to compress, to where and how. ``measure`` decodes every frame again for its PSNR.
+
+    ``statistics_in`` takes the place of the first pass; ``statistics_out`` keeps it, with all reports.
+    """
 
     input: str
     output: str
@@ -73,6 +70,8 @@ class CompressOptions:
     codec_options: CodecOptions = field(default_factory=CodecOptions)
     stream: int | None = None
     measure: bool = False
+    statistics_in: Path | None = None
+    statistics_out: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +140,8 @@ class _Job:
         self.options, self.publish, self.control = options, publish, control
         self.wants_preview = wants_preview
         self.pixel_aspect = 1.0
+        self.reports: list[FrameReport] = []
+        self.planned: int | None = None
         self.request = options.request
 
     def run(self) -> CompressResult:
@@ -161,7 +162,8 @@ class _Job:
             self._announce(codec, info)
             scale = RateScale.of(codec.rate_indices, codec.lam)
             steps = 2 if self.request.two_pass else 1
-            found = self._first_pass(codec, scale) if self.request.two_pass else None
+            found = self._measure(codec, scale, info)
+            self.planned = None if found is None else len(found.seconds)
             with StreamWriter(
                 options.output,
                 info,
@@ -176,6 +178,9 @@ class _Job:
                 for line in writer.skipped:
                     self.publish(Note(f"left out: {line}"))
                 self._encode(reader, codec, controller, writer)
+            if options.statistics_out is not None:
+                key = StatisticsKey(info.width, info.height, codec.name, codec.identity.hex())
+                write_statistics(options.statistics_out, key, found or FirstPass(), self.reports)
             for line in reader.warnings:
                 self.publish(Note(line))
             return CompressResult(
@@ -207,11 +212,13 @@ class _Job:
         if found is None:
             return make_controller(self.request, scale)
         timeline = found.timeline
-        overhead = writer.start() + FILE_OVERHEAD + found.other_bytes
-        overhead += PICTURE_OVERHEAD * len(found.seconds)
-        overhead += SOUND_OVERHEAD * found.sound_packets + OTHER_OVERHEAD * found.other_packets
-        full = timeline.duration / CLUSTER_SECONDS + (self.request.size or 0) / CLUSTER_BYTES
-        overhead += CLUSTER_OVERHEAD * (2 + int(full))
+        overhead = found.other_bytes + writer.largest_overhead(
+            pictures=len(found.seconds),
+            sound=found.sound_packets,
+            other=found.other_packets,
+            seconds=timeline.duration,
+            file_bytes=self.request.size or 0,
+        )
         return make_controller(
             self.request,
             scale,
@@ -221,24 +228,17 @@ class _Job:
             overhead_bytes=overhead,
         )
 
-    def _first_pass(self, codec: FrameCodec, scale: RateScale) -> FirstPass:
+    def _measure(self, codec: FrameCodec, scale: RateScale, info: VideoInfo) -> FirstPass | None:
+        """What the first pass finds, or has found before; None where the request needs none."""
+        options = self.options
+        key = StatisticsKey(info.width, info.height, codec.name, codec.identity.hex())
+        if options.statistics_in is not None:
+            return read_statistics(options.statistics_in, key).first
+        if not self.request.two_pass:
+            return None
         self.publish(PhaseChanged(Phase.ANALYSIS, 1, 2))
-        with VideoReader(self.options.input, stream=self.options.stream) as reader, ExitStack() as stack:
-            runner = FirstPassRunner(codec, scale.lowest, scale.highest, distortion=self.request.needs_psnr)
-            events = Prefetch(_events(reader), READ_AHEAD)
-            stack.callback(events.close)
-
-            def frames() -> Iterator[Frame]:
-                for event in events:
-                    if isinstance(event, Frame):
-                        yield event
-                    else:
-                        runner.found.count_other(event.size, sound=event.stream.type == "audio")
-
-            found = runner.run(frames(), self.publish, self.control)
-        if not found.seconds:
-            raise InputError(f"{self.options.input} has no frame that can be decoded")
-        return found
+        needs_psnr = self.request.needs_psnr
+        return first_pass(options.input, options.stream, codec, scale, needs_psnr, self.publish, self.control)
 
     def _encode(
         self, reader: VideoReader, codec: FrameCodec, controller: RateController, writer: StreamWriter
@@ -248,7 +248,7 @@ class _Job:
         reach = max(controller.lookahead, 1)
         waiting: deque[_Waiting] = deque()
         number = 0
-        events = Prefetch(_events(reader), READ_AHEAD)
+        events = Prefetch(events_of(reader), READ_AHEAD)
         try:
             for item in self._watched(events, writer):
                 waiting.append(item)
@@ -287,6 +287,11 @@ class _Job:
         self.control.checkpoint(self.publish)
         self._retarget(controller)
         count = min(batch, len(waiting))
+        if self.planned is not None and number + count > self.planned:
+            raise InputError(
+                f"{self.options.input} has more than the {self.planned} frames of its statistics: "
+                "they belong to another clip, or it has grown"
+            )
         indices = []
         for offset in range(count):
             lookahead = [
@@ -319,7 +324,10 @@ class _Job:
         began = time.perf_counter()
         writer.write(encoded.packet)
         stages = {**report.stage_seconds, "mux": time.perf_counter() - began}
-        self.publish(replace(report, buffer=controller.buffer, stage_seconds=stages))
+        report = replace(report, buffer=controller.buffer, stage_seconds=stages)
+        if self.options.statistics_out is not None:
+            self.reports.append(report)
+        self.publish(report)
         if encoded.reconstruction is not None and self.wants_preview():
             frame = item.frame
             self.publish(
@@ -368,14 +376,3 @@ class _Job:
             stage_seconds={"decode": item.read_seconds, **encoded.stage_seconds},
             scene_cut=item.cut,
         )
-
-
-def _events(reader: VideoReader) -> Iterator[Frame | av.Packet[Any]]:
-    """Frames and packets of other streams, in the order in which the file has them."""
-    others: list[av.Packet[Any]] = []
-    reader.on_packet = others.append
-    for frame in reader:
-        yield from others
-        others.clear()
-        yield frame
-    yield from others
