@@ -44,6 +44,11 @@ def test_what_cannot_be_read_says_so(tmp_path: Path, pictures: Path) -> None:
         find_inputs([tmp_path / "missing.png"])
     with pytest.raises(InputError, match="no picture and no clip"):
         find_inputs([tmp_path])
+    for parent in ("one", "two"):
+        (tmp_path / parent / "set").mkdir(parents=True)
+        shutil.copy(pictures / "a.png", tmp_path / parent / "set")
+    with pytest.raises(InputError, match="one name in the report"):
+        find_inputs([tmp_path / "one" / "set", tmp_path / "two" / "set"])
     broken = tmp_path / "broken.png"
     broken.write_bytes((pictures / "a.png").read_bytes()[:60])
     with pytest.raises(InputError, match=r"broken\.png cannot be read"):

@@ -88,7 +88,7 @@ def test_nothing_is_measured_twice_and_a_torn_line_is_measured_again(
 def test_a_killed_run_goes_on_where_it_stopped(pictures: Path, tmp_path: Path, evaluate) -> None:
     out = tmp_path / "report"
     command = (pictures, "--codecs", "toy-fast", "--points", "4", "--out", out)
-    process = evaluate.start(*command, TOY_SECONDS="0.1")
+    process = evaluate.start(*command, TOY_SECONDS="0.06")
     lines = out / "measurements.jsonl"
     limit = time.monotonic() + 40
     while not lines.exists() or len(lines.read_text().splitlines()) < 3:
@@ -106,6 +106,20 @@ def test_a_killed_run_goes_on_where_it_stopped(pictures: Path, tmp_path: Path, e
     assert sum(record["type"] == "measurement" for record in records) == 12
     assert len({(r["input"], r["rate_index"]) for r in records if r["type"] == "measurement"}) == 12
     assert len(log.read_text()) <= 10
+
+
+def test_an_interrupted_run_says_that_it_can_go_on(pictures: Path, tmp_path: Path, evaluate) -> None:
+    out = tmp_path / "report"
+    process = evaluate.start(pictures, "--codecs", "toy-fast", "--out", out, TOY_SECONDS="0.08")
+    limit = time.monotonic() + 40
+    while not (out / "measurements.jsonl").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors == "maevid: interrupted; the same command goes on from here\n"
 
 
 def test_the_report_and_a_codec_that_fails(pictures: Path, tmp_path: Path, evaluate) -> None:
