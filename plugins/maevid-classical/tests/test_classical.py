@@ -120,6 +120,16 @@ def test_more_bits_give_a_better_picture_at_every_size(codec: FrameCodec) -> Non
             assert found["v"] > 45
 
 
+def test_padding_costs_nothing(codec: FrameCodec) -> None:
+    half = np.full((9, 17), 140, np.uint8)
+    flat = Frame(np.full((17, 33), 90, np.uint8), half, half, 0, Fraction(1, 25))
+    coded = codec.encode(flat, codec.rate_indices[len(codec.rate_indices) // 2], reconstruct=True)
+    for plane, rebuilt in zip(flat.planes, coded.reconstruction, strict=True):
+        assert np.abs(plane.astype(int) - rebuilt).max() <= 1
+    noisy = codec.encode(frame(33, 17), coded.packet.rate_index)
+    assert len(coded.packet.to_bytes()) < len(noisy.packet.to_bytes()) - 10
+
+
 def test_lam_rises_strictly_over_consecutive_indices(codec: FrameCodec) -> None:
     assert codec.rate_indices.step == 1
     assert 0 <= codec.rate_indices[0] < codec.rate_indices[-1] <= 255
