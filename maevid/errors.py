@@ -29,6 +29,10 @@ class DamagedError(MaevidError):
     """A packet or file is not what was written: check values differ, lengths do not fit, data is cut."""
 
 
+class LatentError(DamagedError):
+    """A packet that is whole, but decodes to other latents than the encoder's: wrong tables, or an inexact machine."""
+
+
 class ModelError(MaevidError):
     """The weights that a packet needs are not the ones at hand, or a checkpoint is unusable."""
 

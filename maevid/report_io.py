@@ -107,15 +107,18 @@ class RecordingWriter:
 
 def write_recording(path: Path, reports: Iterable[FrameReport], **records: Mapping[str, Any]) -> None:
     """Write a whole file (gzip where the name ends in ``.gz``): the other records first, named by their type."""
-    opened: IO[str] = (
-        gzip.open(path, "wt", encoding="utf-8") if path.suffix == ".gz" else path.open("w", encoding="utf-8")
-    )
-    with opened as file:
+    with _create(path) as file:
         writer = RecordingWriter(file)
         for kind, values in records.items():
             writer.record(kind, values)
         for report in reports:
             writer.frame(report)
+
+
+def _create(path: Path) -> IO[str]:
+    return (
+        gzip.open(path, "wt", encoding="utf-8") if path.suffix == ".gz" else path.open("w", encoding="utf-8")
+    )
 
 
 def is_recording(path: Path) -> bool:

@@ -13,7 +13,7 @@ from types import ModuleType
 from maevid import __version__
 from maevid.errors import MaevidError
 
-COMMANDS = ("compress", "decompress", "evaluate", "codecs", "train")
+COMMANDS = ("compress", "decompress", "inspect", "info", "verify", "evaluate", "codecs", "train")
 _PIPE_CLOSED = 128 + signal.SIGPIPE
 _INTERRUPTED = 128 + signal.SIGINT
 
@@ -21,7 +21,8 @@ _INTERRUPTED = 128 + signal.SIGINT
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 failed on this input, 2 wrong usage."""
     parser = argparse.ArgumentParser(
-        prog="maevid", description="A learned video codec: every frame on its own, at exactly the bitrate you ask for."
+        prog="maevid",
+        description="A learned video codec: every frame on its own, at exactly the bitrate you ask for.",
     )
     parser.add_argument("--version", action="version", version=f"maevid {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = modules[options.command].run(options)
         sys.stdout.flush()
     except MaevidError as error:
-        print(f"maevid: {error}", file=sys.stderr)
+        if error.exit_code != _PIPE_CLOSED:
+            print(f"maevid: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # Whoever read has gone. Python would complain once more while closing standard output.

@@ -12,9 +12,13 @@ def add_codec_options(parser: argparse.ArgumentParser) -> None:
     """``--device``, ``--precision`` and ``--weights``."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(
-        "--precision", default="auto", help="of the transforms: auto, float32, bfloat16 or float16 (default: auto)"
+        "--precision",
+        default="auto",
+        help="of the transforms: auto, float32, bfloat16 or float16 (default: auto)",
     )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="a model file in place of the codec's own")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="a model file in place of the codec's own"
+    )
 
 
 def codec_options(options: argparse.Namespace) -> CodecOptions:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maevid.cli.common import add_codec_options, codec_options
 from maevid.cli.progress import ProgressLine
 from maevid.codec.registry import DEFAULT_CODEC
 from maevid.rate import RateRequest, parse_rate, parse_size, parse_zone
+
+if TYPE_CHECKING:
+    from maevid.pipeline.compress import CompressOptions, CompressResult
+    from maevid.pipeline.events import Listener
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,21 +31,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--frame-bytes", type=int, metavar="N", help="no frame over N bytes")
     rate = parser.add_argument_group("rate control")
     rate.add_argument("--passes", type=int, choices=(1, 2), help="1 for live input (default: 2 for targets)")
-    rate.add_argument("--maxrate", metavar="RATE", help="peak limit: a buffer that drains at RATE never underflows")
-    rate.add_argument("--bufsize", metavar="BITS", help="size of that buffer in bits (default: one second of maxrate)")
+    rate.add_argument(
+        "--maxrate", metavar="RATE", help="peak limit: a buffer that drains at RATE never underflows"
+    )
+    rate.add_argument(
+        "--bufsize", metavar="BITS", help="size of that buffer in bits (default: one second of maxrate)"
+    )
     rate.add_argument("--lam-min", type=float, help="lowest λ to use")
     rate.add_argument("--lam-max", type=float, help="highest λ to use")
     rate.add_argument(
-        "--zone", action="append", default=[], metavar="A-B:WHAT", help="0-99:quality=60, 50-end:factor=2; repeatable"
+        "--zone",
+        action="append",
+        default=[],
+        metavar="A-B:WHAT",
+        help="0-99:quality=60, 50-end:factor=2; repeatable",
     )
     rate.add_argument(
-        "--smooth", type=float, default=0.0, metavar="G", help="0 to 1: even quality at the price of total distortion"
+        "--smooth",
+        type=float,
+        default=0.0,
+        metavar="G",
+        help="0 to 1: even quality at the price of total distortion",
     )
-    rate.add_argument("--best-effort", action="store_true", help="go on at the limit where a target is out of reach")
-    parser.add_argument("--codec", default=DEFAULT_CODEC, help=f"a registered codec (default: {DEFAULT_CODEC})")
+    rate.add_argument(
+        "--best-effort", action="store_true", help="go on at the limit where a target is out of reach"
+    )
+    parser.add_argument(
+        "--codec", default=DEFAULT_CODEC, help=f"a registered codec (default: {DEFAULT_CODEC})"
+    )
     parser.add_argument("--stream", type=int, help="number of the video stream (default: the best)")
-    parser.add_argument("--measure", action="store_true", help="decode every frame for its PSNR and tell the mean")
-    parser.add_argument("--json", action="store_true", help="a JSON line for each frame and a summary, on standard output")
+    parser.add_argument(
+        "--measure", action="store_true", help="decode every frame for its PSNR and tell the mean"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="predict size, PSNR and time; write nothing")
+    parser.add_argument("--stats-out", type=Path, metavar="FILE", help="keep what the passes measured")
+    parser.add_argument("--stats-in", type=Path, metavar="FILE", help="use it in place of the first pass")
+    parser.add_argument(
+        "--tui", action="store_true", help="show rate, distortion and pictures live; ? for its keys"
+    )
+    parser.add_argument("--light", action="store_true", help="the TUI's light theme")
+    parser.add_argument(
+        "--json", action="store_true", help="a JSON line a frame and a summary, on standard output"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="say what runs where")
     add_codec_options(parser)
 
@@ -79,7 +112,8 @@ def run(options: argparse.Namespace) -> int:
     decibels: list[float] = []
 
     def listen(event: Event) -> None:
-        progress(event)
+        if not options.tui:
+            progress(event)
         if isinstance(event, FrameReport):
             if event.psnr:
                 decibels.append(event.psnr["y"])
@@ -96,9 +130,18 @@ def run(options: argparse.Namespace) -> int:
         options.codec,
         codec_options(options),
         options.stream,
-        measure=options.measure or options.json or options.psnr is not None,
+        measure=options.measure or options.json or options.tui or options.psnr is not None,
+        statistics_in=options.stats_in,
+        statistics_out=options.stats_out,
     )
-    result = compress(job, listen)
+    if options.dry_run:
+        from maevid.pipeline.dry_run import dry_run
+
+        prediction = dry_run(job, progress)
+        progress.clear()
+        print(prediction.line())
+        return 0
+    result = _compress_in_tui(job, listen, light=options.light) if options.tui else compress(job, listen)
     rate = result.rate
     psnr = sum(decibels) / len(decibels) if decibels else None
     if options.json:
@@ -128,3 +171,27 @@ def run(options: argparse.Namespace) -> int:
         print(f"maevid: {result.damaged} damaged places in {options.input} were passed over", file=sys.stderr)
         return 1
     return 0
+
+
+def _compress_in_tui(job: CompressOptions, listen: Listener, *, light: bool) -> CompressResult:
+    from maevid.pipeline.compress import compress
+    from maevid.pipeline.events import Aborted, Control, Event
+    from maevid.tui.app import run_live
+    from maevid.tui.job import JobSession
+    from maevid.tui.session import Publisher
+
+    def work(publisher: Publisher, control: Control) -> CompressResult:
+        def both(event: Event) -> None:
+            publisher.publish(event)
+            listen(event)
+
+        return compress(job, both, control, publisher.wants_preview)
+
+    session = JobSession(work)
+    last = run_live(session, light)
+    for note in last.notes:
+        print(f"maevid: {note}", file=sys.stderr)
+    try:
+        return session.result()
+    except Aborted:
+        raise KeyboardInterrupt from None

@@ -13,10 +13,16 @@ from maevid.errors import UsageError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("input", help="a maevid file")
-    parser.add_argument("output", help=".mkv (lossless FFV1), .mp4 (x264), .y4m, or - (y4m on standard output)")
+    parser.add_argument(
+        "output", help=".mkv (lossless FFV1), .mp4 (x264), .y4m, or - (y4m on standard output)"
+    )
     parser.add_argument("--encoder", help="any video encoder of FFmpeg in place of the default")
     parser.add_argument(
-        "--encoder-option", action="append", default=[], metavar="NAME=VALUE", help="for the encoder; repeatable"
+        "--encoder-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="for the encoder; repeatable",
     )
     parser.add_argument("--strict", action="store_true", help="stop at the first damaged frame")
     add_codec_options(parser)
@@ -46,6 +52,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"{options.output}: {result.frames} frames, {result.frames / result.seconds:.1f} fps")
     if result.damaged:
         numbers = ", ".join(map(str, result.damaged))
-        print(f"maevid: {len(result.damaged)} damaged frames show the picture before them: {numbers}", file=sys.stderr)
+        print(
+            f"maevid: {len(result.damaged)} damaged frames show the picture before them: {numbers}",
+            file=sys.stderr,
+        )
         return 1
     return 0

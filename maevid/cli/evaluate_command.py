@@ -27,18 +27,33 @@ _PREFERRED_REFERENCE = "x264-intra"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("input", nargs="+", type=Path, help="pictures, clips, or folders of them; a folder is a group")
     parser.add_argument(
-        "--codecs", default=DEFAULT_CODEC, metavar="NAME,NAME", help=f"registered codecs (default: {DEFAULT_CODEC})"
+        "input", nargs="+", type=Path, help="pictures, clips, or folders of them; a folder is a group"
     )
     parser.add_argument(
-        "--reference", metavar="NAME", help=f"compare with this one (default: {_PREFERRED_REFERENCE}, else the first)"
+        "--codecs",
+        default=DEFAULT_CODEC,
+        metavar="NAME,NAME",
+        help=f"registered codecs (default: {DEFAULT_CODEC})",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="NAME",
+        help=f"compare with this one (default: {_PREFERRED_REFERENCE}, else the first)",
     )
     parser.add_argument("--points", type=int, default=6, metavar="N", help="rate points a codec (default: 6)")
-    parser.add_argument("--frames", type=int, default=8, metavar="N", help="evenly spaced frames of a clip (8)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="cores for every codec alike (default: 1)")
     parser.add_argument(
-        "--out", type=Path, default=Path("report"), metavar="FOLDER", help="measurements and report (default: report)"
+        "--frames", type=int, default=8, metavar="N", help="evenly spaced frames of a clip (8)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="cores for every codec alike (default: 1)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("report"),
+        metavar="FOLDER",
+        help="measurements and report (default: report)",
     )
     add_codec_options(parser)
 
@@ -83,7 +98,10 @@ def run(options: argparse.Namespace) -> int:
     print(tables.report_text(reports, reference))
     print(f"\n{', '.join(str(path) for path in [folder / 'report.json', folder / 'points.csv', *plots])}")
     for failure in outcome.failures:
-        print(f"maevid: {failure.codec} failed on {failure.input or 'a group'}: {failure.reason}", file=sys.stderr)
+        print(
+            f"maevid: {failure.codec} failed on {failure.input or 'a group'}: {failure.reason}",
+            file=sys.stderr,
+        )
     return 1 if outcome.failures else 0
 
 

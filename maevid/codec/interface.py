@@ -86,9 +86,14 @@ class FrameCodec(ABC):
         """Rebuild several packets of one size."""
         return [self.decode(packet) for packet in packets]
 
-    def estimate_bits(
-        self, frames: Sequence[Frame], rate_indices: Sequence[int]
-    ) -> npt.NDArray[np.float64]:
+    def block_bits(self, packet: Packet) -> npt.NDArray[np.float64] | None:
+        """Bits of each 16×16 luma block, (⌈height/16⌉, ⌈width/16⌉); None where the codec cannot tell.
+
+        Raises as :meth:`decode` does.
+        """
+        return None
+
+    def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
         """Bits of every frame (rows) at every rate index (columns), header counted.
 
         The default codes for real. A codec that knows its rate earlier overrides it; the estimate

@@ -19,11 +19,12 @@ import torch
 
 from maevid.codec.entropy import Decoder, encode
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
-from maevid.errors import DamagedError, ModelError
+from maevid.errors import DamagedError, LatentError, ModelError
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import choose_placement
-from maevid.model.network import SKIP_BELOW, Network, Quantised, latent_levels
+from maevid.model.network import Network, Quantised, latent_levels
+from maevid.model.prior import HYPER_FACTOR, SKIP_BELOW
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame, Plane
 
@@ -96,9 +97,16 @@ class MaeCodec(FrameCodec):
         """Decode the latents and compare their check value; the synthesis is not needed."""
         self._latents(packet)
 
-    def estimate_bits(
-        self, frames: Sequence[Frame], rate_indices: Sequence[int]
-    ) -> npt.NDArray[np.float64]:
+    def block_bits(self, packet: Packet) -> npt.NDArray[np.float64]:
+        """Bits of each 16×16 luma block, (⌈height/16⌉, ⌈width/16⌉): its latents', and its share of the hyper-latents'.
+
+        Everything but the header and the 4 bytes that end the string. Raises as :meth:`decode` does.
+        """
+        bits = np.zeros(self.network.latent_size(packet.height, packet.width)[1:])
+        self._latents(packet, bits)
+        return bits
+
+    def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
         """Bits of every frame (rows) at every rate index (columns), from the entropy model without coding."""
         bits = np.empty((len(frames), len(rate_indices)))
         for column, rate_index in enumerate(rate_indices):
@@ -123,9 +131,11 @@ class MaeCodec(FrameCodec):
             pts=frame.pts,
             duration=frame.duration,
             parts=(payload,),
-            latent_check=zlib.crc32(latent_levels(quantised.latents[row]).astype("<i4", copy=False)),
+            latent_check=_check_value(quantised.latents[row]),
         )
-        hyper = min(round(self.tables.cost_bits(symbols[:hyper_count], tables[:hyper_count])), 8 * len(payload))
+        hyper = min(
+            round(self.tables.cost_bits(symbols[:hyper_count], tables[:hyper_count])), 8 * len(payload)
+        )
         header = 8 * (len(packet.to_bytes()) - len(payload))
         return packet, {"header": header, "hyper": hyper, "latent": 8 * len(payload) - hyper}
 
@@ -142,7 +152,10 @@ class MaeCodec(FrameCodec):
             tables.append(index[coded].astype(np.int16))
         return np.concatenate(runs), np.concatenate(tables), hyper.size
 
-    def _latents(self, packet: Packet) -> tuple[torch.Tensor, torch.Tensor]:
+    def _latents(
+        self, packet: Packet, ledger: npt.NDArray[np.float64] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Decoded latents (1, M, h, w) and the rate index as a tensor; bits are added to ``ledger`` (h, w)."""
         if packet.model != self.identity:
             raise ModelError(
                 f"the packet needs model {packet.model.hex()}, this is {self.name} {self.identity.hex()}: "
@@ -155,32 +168,55 @@ class MaeCodec(FrameCodec):
         conditions = network.conditions(indices)
         decoder = Decoder(packet.parts[0], self.tables)
         hyper_shape = network.hyper_size(packet.height, packet.width)
-        hyper = decoder.decode(self._hyper_tables(packet.rate_index, hyper_shape)).reshape(1, *hyper_shape)
+        hyper_tables = self._hyper_tables(packet.rate_index, hyper_shape)
+        hyper = decoder.decode(hyper_tables).reshape(1, *hyper_shape)
         shape = network.latent_size(packet.height, packet.width)
         features = network.features(hyper, conditions, *shape[1:])
         passes = self._passes(shape)
         mean, index = network.first(features, conditions)
-        latents = mean + self._decode_pass(decoder, passes[0], index[0])
+        if ledger is not None:
+            cost = self._cost(hyper.ravel(), hyper_tables).reshape(hyper_shape).sum(0)
+            rows, columns = (np.arange(n) // HYPER_FACTOR for n in shape[1:])
+            share = np.bincount(rows)[rows][:, None] * np.bincount(columns)[columns]
+            ledger += cost[np.ix_(rows, columns)] / share
+        latents = mean + self._decode_pass(decoder, passes[0], index[0], ledger)
         if network.two_passes:
             anchor = torch.from_numpy(passes[0]).to(latents.device)
             anchors = torch.where(anchor, latents, 0.0)
             mean, index = network.second(features, anchors, conditions)
-            latents = torch.where(anchor, latents, mean + self._decode_pass(decoder, passes[1], index[0]))
+            latents = torch.where(
+                anchor, latents, mean + self._decode_pass(decoder, passes[1], index[0], ledger)
+            )
         decoder.finish()
-        if zlib.crc32(latent_levels(latents[0]).astype("<i4", copy=False)) != packet.latent_check:
-            raise ModelError(
-                f"the decoded latents are not the encoder's: the tables of model {self.name} "
+        if _check_value(latents[0]) != packet.latent_check:
+            raise LatentError(
+                f"the packet is whole, but its latents are not the encoder's: the tables of {self.name} "
                 f"{self.identity.hex()} are damaged, or this machine does not compute exactly"
             )
         return latents, indices
 
     def _decode_pass(
-        self, decoder: Decoder, which: npt.NDArray[np.bool_], index: npt.NDArray[np.uint8]
+        self,
+        decoder: Decoder,
+        which: npt.NDArray[np.bool_],
+        index: npt.NDArray[np.uint8],
+        ledger: npt.NDArray[np.float64] | None,
     ) -> torch.Tensor:
         coded = which & (index >= SKIP_BELOW)
         symbols = np.zeros(index.shape, np.float32)
-        symbols[coded] = decoder.decode(index[coded].astype(np.int16))
+        tables = index[coded].astype(np.int16)
+        values = decoder.decode(tables)
+        symbols[coded] = values
+        if ledger is not None:
+            cost = np.zeros(index.shape)
+            cost[coded] = self._cost(values, tables)
+            ledger += cost.sum(0)
         return torch.from_numpy(symbols)[None].to(self.network.placement.device)
+
+    def _cost(self, symbols: npt.NDArray[np.int32], tables: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
+        """Bits of each symbol; escaped values count as their escape symbol alone."""
+        cost: npt.NDArray[np.float64] = self.tables.entry_bits[self.tables.entries(symbols, tables)[0]]
+        return cost
 
     def _hyper_tables(self, rate_index: int, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
         return np.repeat(self.network.hyper_table[rate_index], shape[1] * shape[2])
@@ -192,6 +228,10 @@ class MaeCodec(FrameCodec):
 
 _ESTIMATED_FRAMING_BITS = 8 * 33
 """Header (about 29 bytes) and the ends of the coded string (4), for estimates."""
+
+
+def _check_value(latents: torch.Tensor) -> int:
+    return zlib.crc32(latent_levels(latents).astype("<i4", copy=False).data)
 
 
 @lru_cache(maxsize=8)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from maevid.model.config import ModelConfig
-from maevid.model.integer import round_to
+from maevid.model.integer import ExactModule, round_to
 from maevid.model.likelihood import gaussian_bits
 from maevid.model.modulation import Modulation
-from maevid.model.prior import EntropyModel, HyperAnalysis, anchor_mask, scale_of_index
-from maevid.model.transforms import Analysis, Synthesis, blocks_to_planes, planes_to_blocks
+from maevid.model.prior import SKIP_BELOW, EntropyModel, HyperAnalysis, anchor_mask, scale_of_index
+from maevid.model.transforms import Analysis, Gains, Synthesis, blocks_to_planes, planes_to_blocks
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,17 @@ class ModulatedAutoencoder(nn.Module):
         log_lam = low + (position + 1) / 2 * (high - low)
         return 0.5 * (log_lam + math.log(255**2 * math.log(2) / 6))
 
-    def log_gains(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """Natural-log gains of the last modulation and the first demodulation, (B, M) each."""
+    def gains(self, position: Tensor) -> Gains:
+        """The gains of all stages at positions (B,)."""
         start = self.log_step_inverse(position)
-        return self.modulation_y(position, start), self.demodulation_y(position, -start)
+        inner, outer = self.analysis.modulation_8, self.synthesis.modulation_8
+        return Gains(
+            analysis_16=self.modulation_y(position, start),
+            synthesis_16=self.demodulation_y(position, -start),
+            hyper=self.hyper_analysis.condition(position),
+            analysis_8=None if inner is None else inner(position),
+            synthesis_8=None if outer is None else outer(position),
+        )
 
     def forward(self, y: Tensor, u: Tensor, v: Tensor, lam: Tensor, *, noise: bool) -> TrainingOutput:
         """Planes (B, 1, H, W), (B, 1, H/2, W/2) twice, in 0..1, H and W multiples of 16; λ (B,).
@@ -71,11 +79,21 @@ class ModulatedAutoencoder(nn.Module):
         """
         source = planes_to_blocks(y, u, v)
         position = self.position(lam)
-        gain, inverse_gain = self.log_gains(position)
-        latents = self.analysis(source - 0.5, position, gain)
-        conditions = self.entropy.conditions(position, gain)
+        gains = self.gains(position)
+        latents = self.analysis(source - 0.5, gains)
+        z = self.hyper_analysis(latents, gains.hyper)
+        # In half precision the exact layers would not be exact.
+        with torch.autocast(latents.device.type, enabled=False) if self.entropy.exact else nullcontext():
+            bits_y, bits_z, decoded_latents = self._rate(latents, z, position, gains, noise=noise)
 
-        z = self.hyper_analysis(latents, position)
+        decoded = self.synthesis(decoded_latents, gains) + 0.5
+        return TrainingOutput(bits_y, bits_z, decoded, source)
+
+    def _rate(
+        self, latents: Tensor, z: Tensor, position: Tensor, gains: Gains, *, noise: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Bits of y and of z for each picture (B,), and the decoded latents."""
+        conditions = self.entropy.conditions(position, gains.analysis_16)
         z_hat = round_to(z, 1.0)
         z_rate = z + torch.rand_like(z) - 0.5 if noise else z_hat
         hyper_scale = scale_of_index(conditions.hyper_index)[:, :, None, None]
@@ -85,21 +103,30 @@ class ModulatedAutoencoder(nn.Module):
         mean, index = self.entropy.first(features, conditions)
         if self.entropy.two_passes:
             anchor = anchor_mask(latents)
-            anchors = torch.where(anchor, round_to(latents - mean, 1.0) + mean, 0.0)
+            anchors = torch.where(anchor, self._decoded(latents, mean, index), 0.0)
             mean_2, index_2 = self.entropy.second(features, anchors, conditions)
             mean = torch.where(anchor, mean, mean_2)
             index = torch.where(anchor, index, index_2)
-        rounded = round_to(latents - mean, 1.0)
-        deviation = latents - mean + torch.rand_like(latents) - 0.5 if noise else rounded
+        deviation = latents - mean
+        deviation = deviation + torch.rand_like(latents) - 0.5 if noise else round_to(deviation, 1.0)
         bits_y = gaussian_bits(deviation, scale_of_index(index)).sum((1, 2, 3))
+        return bits_y, bits_z, self._decoded(latents, mean, index)
 
-        decoded = self.synthesis(rounded + mean, position, inverse_gain) + 0.5
-        return TrainingOutput(bits_y, bits_z, decoded, source)
+    def _decoded(self, latents: Tensor, mean: Tensor, index: Tensor) -> Tensor:
+        """Latents as the decoder gets them, with the gradient of the identity.
+
+        Once the arithmetic is exact, latents too certain to be coded are their means. Their bits still
+        count: an encoder that could drop them for free would let them grow.
+        """
+        rounded = round_to(latents - mean, 1.0)
+        if self.entropy.exact:
+            rounded = rounded - torch.where(index >= SKIP_BELOW, 0.0, rounded).detach()
+        return rounded + mean
 
     def thaw(self) -> ModulatedAutoencoder:
         """Make a network loaded from a model file trainable again; returns itself."""
         for module in self.modules():
-            if hasattr(module, "frozen"):
+            if isinstance(module, ExactModule):
                 module.frozen = False
         return self.train()
 

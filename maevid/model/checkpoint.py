@@ -119,7 +119,9 @@ class Checkpoint:
                     layer.frozen = True
             model.load_state_dict(state)
         except (KeyError, RuntimeError) as reason:
-            raise ModelError(f"model {self.config.name}: weights do not fit the configuration ({reason})") from None
+            raise ModelError(
+                f"model {self.config.name}: weights do not fit the configuration ({reason})"
+            ) from None
         model.entropy.set_exact(True)
         return model.eval()
 
@@ -171,8 +173,7 @@ def _tabulate(model: ModulatedAutoencoder) -> Arrays:
     exact = model.entropy.exact
     model.entropy.set_exact(True)
     position = torch.linspace(-1, 1, RATE_INDICES)
-    gain, _ = model.log_gains(position)
-    conditions = model.entropy.conditions(position, gain)
+    conditions = model.entropy.conditions(position, model.gains(position).analysis_16)
     model.entropy.set_exact(exact)
     return {
         name: (getattr(conditions, name) / step).round().numpy().astype(np.int32)

@@ -52,8 +52,8 @@ class ModelConfig:
 
     def lam(self, rate_index: int) -> float:
         """λ of a rate index 0..255: λ_min·(λ_max/λ_min)^(index/255)."""
-        ratio = self.lambda_max / self.lambda_min
-        return self.lambda_min * ratio ** (rate_index / (RATE_INDICES - 1))
+        span = math.log(self.lambda_max / self.lambda_min)
+        return self.lambda_min * math.exp(span * rate_index / (RATE_INDICES - 1))
 
     def position(self, lam: float) -> float:
         """Where λ lies in the range on a log scale: -1 at λ_min, 1 at λ_max. The networks' only view of λ."""

@@ -46,7 +46,8 @@ class _ClampInward(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.bounds = low, high
-        return x.clamp(low, high)
+        out: Tensor = x.clamp(low, high)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -59,13 +60,13 @@ class _ClampInward(torch.autograd.Function):
 
 def round_to(x: Tensor, step: float) -> Tensor:
     """Round to multiples of ``step`` (a power of two), halves up; straight-through gradient."""
-    out: Tensor = _RoundStraightThrough.apply(x, step)  # type: ignore[no-untyped-call]
+    out: Tensor = _RoundStraightThrough.apply(x, step)
     return out
 
 
 def clamp_inward(x: Tensor, low: float, high: float) -> Tensor:
     """Clamp to low..high; the gradient passes where it would move x back inside."""
-    out: Tensor = _ClampInward.apply(x, low, high)  # type: ignore[no-untyped-call]
+    out: Tensor = _ClampInward.apply(x, low, high)
     return out
 
 
@@ -78,7 +79,8 @@ def activation(x: Tensor, exact: bool) -> Tensor:
 
 def leaky(x: Tensor) -> Tensor:
     """Leaky ReLU with slope 2^-3."""
-    return F.leaky_relu(x, LEAKY_SLOPE)
+    out: Tensor = F.leaky_relu(x, LEAKY_SLOPE)
+    return out
 
 
 def weight_exponents(weight: Tensor) -> Tensor:
@@ -100,27 +102,32 @@ class _CompressMagnitude(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (grown,) = ctx.saved_tensors
-        return grads[0] / (grown * math.log(2))
+        grad: Tensor = grads[0] / (grown * math.log(2))
+        return grad
 
 
 def compress_magnitude(x: Tensor) -> Tensor:
     """sign(x)·log2(1 + |x|), linear between powers of two: exact wherever 1 + |x| is."""
-    out: Tensor = _CompressMagnitude.apply(x)  # type: ignore[no-untyped-call]
+    out: Tensor = _CompressMagnitude.apply(x)
     return out
 
 
-class _IntegerLayer(nn.Module):
+class ExactModule(nn.Module):
+    """A module with an exact mode; ``frozen`` ones have weights that lie on their grids already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exact = False
+        self.frozen = False
+
+
+class _IntegerLayer(ExactModule):
     """What the integer layers share: quantised weight and bias, and the bound on every sum."""
 
     weight: nn.Parameter
     bias: nn.Parameter
     input_peak: float = 128 * ACTIVATION_STEP
     input_step: float = ACTIVATION_STEP
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.exact = False
-        self.frozen = False
 
     def quantised(self) -> tuple[Tensor, Tensor]:
         """Weight and bias on their grids: 2^-k, and 2^-k times the activation step, for each output channel."""
@@ -140,7 +147,7 @@ class _IntegerLayer(nn.Module):
 
         Exactness needs it below 2^24. ``extra_bias`` (…, outputs) is what callers add to the sum.
         """
-        weight, bias = self.quantised()
+        weight, bias = (t.detach() for t in self.quantised())
         unit = (self.input_step / torch.exp2(weight_exponents(self.weight))).clamp_max(OFFSET_STEP)
         total = weight.abs().flatten(1).sum(1) * self.input_peak + bias.abs()
         if extra_bias is not None:
@@ -177,7 +184,7 @@ class IntegerDepthwise(_IntegerLayer):
         return F.conv2d(x, weight, bias, padding=1, groups=x.shape[1]).float()
 
 
-class LinearPredictor(nn.Module):
+class LinearPredictor(ExactModule):
     """Mean of a latent as a 3×3 linear filter of the decoded latents around it, channel by channel.
 
     Linear, so that it holds at every λ alike (latents are in quantiser units). Inputs are clamped to
@@ -190,8 +197,6 @@ class LinearPredictor(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.exact = False
-        self.frozen = False
         self.weight = nn.Parameter(torch.zeros(channels, 1, 3, 3))
 
     def quantised(self) -> Tensor:
@@ -199,8 +204,10 @@ class LinearPredictor(nn.Module):
         return clamp_inward(round_to(self.weight, self.WEIGHT_STEP), -1.0, 1.0)
 
     def forward(self, latents: Tensor) -> Tensor:
-        weight = self.weight
+        weight: Tensor = self.weight
         if self.exact:
             latents = round_to(latents, self.INPUT_STEP).clamp(-self.INPUT_LIMIT, self.INPUT_LIMIT)
-            weight = weight if self.frozen else self.quantised()
-        return F.conv2d(latents, weight, padding=1, groups=latents.shape[1]).float()
+            weight = self.weight if self.frozen else self.quantised()
+        # Latents reach the thousands: in half precision their low bits, and with them the prediction, are lost.
+        with torch.autocast(latents.device.type, enabled=False):
+            return F.conv2d(latents, weight, padding=1, groups=latents.shape[1])

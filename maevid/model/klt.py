@@ -34,7 +34,7 @@ def _principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def initialise(model: ModulatedAutoencoder, blocks: Tensor) -> None:
-    """Set the 1×1 layers and the entropy model's first scales from blocks (B, 96, h, w), samples in 0..1, h and w even."""
+    """Set the 1×1 layers and the first scales from blocks (B, 96, h, w), samples in 0..1, h and w even."""
     n, m = model.config.channels, model.config.latents
     used = min(n, INPUTS)
     roots = sample_weights(model.config.plane_weights).double().sqrt()

@@ -58,4 +58,5 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.spatial_out(self.spatial(F.leaky_relu(self.spatial_in(x), 0.125)))
-        return x + self.mix_out(F.leaky_relu(self.mix_in(x), 0.125))
+        out: Tensor = x + self.mix_out(F.leaky_relu(self.mix_in(x), 0.125))
+        return out

@@ -42,5 +42,5 @@ class _GaussianBits(torch.autograd.Function):
 
 def gaussian_bits(deviation: Tensor, scale: Tensor) -> Tensor:
     """Bits of latents ``deviation`` away from their means, standard deviation ``scale``; at most 20 each."""
-    out: Tensor = _GaussianBits.apply(deviation, scale)  # type: ignore[no-untyped-call]
+    out: Tensor = _GaussianBits.apply(deviation, scale)
     return out

@@ -13,12 +13,9 @@ from torch import Tensor
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import Placement
-from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, MEAN_STEP, Conditions, anchor_mask
-from maevid.model.transforms import ALIGNMENT, blocks_to_planes, planes_to_blocks
+from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, MEAN_STEP, SKIP_BELOW, Conditions, anchor_mask
+from maevid.model.transforms import ALIGNMENT, Gains, blocks_to_planes, planes_to_blocks
 from maevid.video.frame import Plane
-
-SKIP_BELOW = 4
-"""Latents of a scale index below this are not coded: their value is the mean."""
 
 SYMBOL_LIMIT = 2.0**19
 """Largest symbol; ±2^19 plus a mean in sixteenths is still exact in float32, and no picture comes near it."""
@@ -51,6 +48,7 @@ class Network:
         self._conditions = Conditions(
             **{f.name: getattr(stored, f.name).to(placement.device) for f in fields(stored)}
         )
+        self._gains = self._tabulate_gains()
         self.hyper_table = stored.hyper_index.numpy().astype(np.int16)
 
     def conditions(self, rate_indices: Tensor) -> Conditions:
@@ -59,6 +57,17 @@ class Network:
             **{f.name: getattr(self._conditions, f.name)[rate_indices] for f in fields(self._conditions)}
         )
 
+    @torch.inference_mode()
+    def _tabulate_gains(self) -> Gains:
+        """The gains at all 256 rate indices, made row by row.
+
+        A matrix product may sum in another order for another number of rows or threads, and one last bit of a gain
+        would change the bytes of a file.
+        """
+        positions = torch.linspace(-1, 1, RATE_INDICES, device=self.placement.device)
+        rows = [self.model.gains(position[None]) for position in positions]
+        return rows[0].map(lambda name, _: torch.cat([getattr(row, name) for row in rows]))
+
     def index_tensor(self, rate_indices: Sequence[int]) -> Tensor:
         """Rate indices as a tensor on the device. Raises ValueError outside 0..255."""
         if any(not 0 <= i < RATE_INDICES for i in rate_indices):
@@ -66,7 +75,7 @@ class Network:
         return torch.tensor(list(rate_indices), device=self.placement.device)
 
     def load_blocks(self, frames: Sequence[tuple[Plane, Plane, Plane]]) -> Tensor:
-        """Planes of frames of one size to blocks (B, 96, H/8, W/8) in 0..1, padded to multiples of 16 by edge replication."""
+        """Planes of frames of one size to blocks (B, 96, H/8, W/8) in 0..1, edges repeated up to multiples of 16."""
         height, width = frames[0][0].shape
         below, right = -height % ALIGNMENT, -width % ALIGNMENT
         stacks = []
@@ -84,16 +93,15 @@ class Network:
     @torch.inference_mode()
     def analyse(self, blocks: Tensor, rate_indices: Tensor) -> Tensor:
         """Blocks (B, 96, ·, ·) to unrounded latents (B, M, h, w) in quantiser units; float work, encoder only."""
-        position = self._position(rate_indices)
-        gain, _ = self.model.log_gains(position)
         with self._autocast():
-            return self.model.analysis(blocks - 0.5, position, gain)
+            latents: Tensor = self.model.analysis(blocks - 0.5, self._rows(rate_indices))
+        return latents
 
     @torch.inference_mode()
     def quantise(self, latents: Tensor, rate_indices: Tensor) -> Quantised:
         """Round latents pass by pass around the means that the decoder will have."""
         with self._autocast():
-            z = self.model.hyper_analysis(latents, self._position(rate_indices))
+            z = self.model.hyper_analysis(latents, self._gains.hyper[rate_indices])
         z = torch.round(z).clamp(-HYPER_LIMIT, HYPER_LIMIT)
         conditions = self.conditions(rate_indices)
         features = self.model.entropy.features(z, conditions, *latents.shape[-2:])
@@ -110,7 +118,9 @@ class Network:
         return Quantised(z.to(torch.int32), symbols.to(torch.int32), index.to(torch.uint8), symbols + mean)
 
     @torch.inference_mode()
-    def features(self, hyper: npt.NDArray[np.int32], conditions: Conditions, height: int, width: int) -> Tensor:
+    def features(
+        self, hyper: npt.NDArray[np.int32], conditions: Conditions, height: int, width: int
+    ) -> Tensor:
         """Decoded hyper-latents (B, Z, ·, ·) to the entropy model's features at the latents' size (height, width)."""
         z = torch.from_numpy(hyper).to(self.placement.device, torch.float32)
         return self.model.entropy.features(z, conditions, height, width)
@@ -134,10 +144,8 @@ class Network:
         self, latents: Tensor, rate_indices: Tensor, height: int, width: int
     ) -> list[tuple[Plane, Plane, Plane]]:
         """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples."""
-        position = self._position(rate_indices)
-        _, gain = self.model.log_gains(position)
         with self._autocast():
-            blocks = self.model.synthesis(latents, position, gain)
+            blocks = self.model.synthesis(latents, self._rows(rate_indices))
         levels = blocks.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
         planes = []
         for number, plane in enumerate(blocks_to_planes(levels)):
@@ -154,8 +162,8 @@ class Network:
         """Shape (M, rows, columns) of the latents of a ``height`` × ``width`` picture."""
         return self.config.latents, -(-height // ALIGNMENT), -(-width // ALIGNMENT)
 
-    def _position(self, rate_indices: Tensor) -> Tensor:
-        return rate_indices.float() * (2 / (RATE_INDICES - 1)) - 1
+    def _rows(self, rate_indices: Tensor) -> Gains:
+        return self._gains.map(lambda _, table: table[rate_indices])
 
     def _autocast(self) -> torch.autocast:
         dtype = self.placement.dtype

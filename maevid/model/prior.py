@@ -22,6 +22,7 @@ from maevid.model.config import ModelConfig
 from maevid.model.integer import (
     ACTIVATION_STEP,
     OFFSET_STEP,
+    ExactModule,
     IntegerDepthwise,
     IntegerPointwise,
     LinearPredictor,
@@ -37,6 +38,8 @@ from maevid.model.modulation import ConditionalVector
 SCALES = 64
 SCALE_FLOOR = 0.11
 INDICES_PER_OCTAVE = 16 / 3
+SKIP_BELOW = 4
+"""Latents of a scale index below this are not coded: their value is the mean."""
 INDEX_STEP = 1 / 8
 MEAN_STEP = 1 / 16
 MEAN_LIMIT = 16384.0
@@ -91,12 +94,12 @@ class HyperAnalysis(nn.Module):
         self.spatial_2 = Depthwise(h)
         self.down_2 = Pointwise(4 * h, config.hyper_latents)
 
-    def forward(self, y: Tensor, position: Tensor) -> Tensor:
+    def forward(self, y: Tensor, condition: Tensor) -> Tensor:
         height, width = y.shape[-2:]
         y = F.pad(y, (0, -width % HYPER_FACTOR, 0, -height % HYPER_FACTOR), mode="replicate")
         size = torch.log1p(y.abs())
         x = self.input(torch.cat((size, torch.copysign(size, y)), dim=1))
-        x = leaky(x + self.condition(position)[:, :, None, None])
+        x = leaky(x + condition[:, :, None, None])
         x = leaky(self.down_1(F.pixel_unshuffle(self.spatial_1(x), 2)))
         z: Tensor = self.down_2(F.pixel_unshuffle(self.spatial_2(x), 2)).float()
         return z * _HYPER_GAIN
@@ -116,7 +119,7 @@ class ParameterHead(nn.Module):
         return mean, index * INDEX_GAIN
 
 
-class EntropyModel(nn.Module):
+class EntropyModel(ExactModule):
     """Means and scale indices of y from the hyper-latents and, in the second pass, from the first's latents."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -138,24 +141,24 @@ class EntropyModel(nn.Module):
             self.context_mix = IntegerPointwise(m, h)
             self.predictor = LinearPredictor(m)
             self.head_2 = ParameterHead(config)
-        self.exact = False
 
     def set_exact(self, exact: bool) -> None:
         """Switch quantised arithmetic on (the product, and the last phase of training) or off."""
         for module in self.modules():
-            if hasattr(module, "exact"):
+            if isinstance(module, ExactModule):
                 module.exact = exact
 
     def conditions(self, position: Tensor, log_gain: Tensor) -> Conditions:
         """The λ-dependent terms; ``log_gain`` (B, M) is the natural-log gain of the last modulation."""
         hyper_index = F.softplus(self.hyper_index + 8 * self.condition_z(position))
-        offsets = [c(position) for c in (self.condition_hyper, self.condition_1, self.condition_2)]
+        hidden = (self.condition_hyper, self.condition_1, self.condition_2)
+        hyper, first, second = (condition(position) for condition in hidden)
         scale_index = log_gain * (INDICES_PER_OCTAVE / math.log(2))
         if self.exact:
-            offsets = [round_to(x, OFFSET_STEP) for x in offsets]
+            hyper, first, second = (round_to(x, OFFSET_STEP) for x in (hyper, first, second))
             scale_index = round_to(scale_index, INDEX_STEP)
             hyper_index = round_to(hyper_index, 1.0)
-        return Conditions(*offsets, scale_index, hyper_index.clamp_max(SCALES - 1))
+        return Conditions(hyper, first, second, scale_index, hyper_index.clamp_max(SCALES - 1))
 
     def features(self, z: Tensor, conditions: Conditions, height: int, width: int) -> Tensor:
         """Integer hyper-latents (B, Z, ⌈h/4⌉, ⌈w/4⌉) to features (B, H, height, width) at the latents' size."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,15 +22,44 @@ ALIGNMENT = 16
 def planes_to_blocks(y: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Planes (B, 1, H, W) and two of (B, 1, H/2, W/2) to (B, 96, H/8, W/8): 64 Y, 16 U, 16 V samples."""
     return torch.cat(
-        (F.pixel_unshuffle(y, LUMA_STEP), F.pixel_unshuffle(u, CHROMA_STEP), F.pixel_unshuffle(v, CHROMA_STEP)),
+        (
+            F.pixel_unshuffle(y, LUMA_STEP),
+            F.pixel_unshuffle(u, CHROMA_STEP),
+            F.pixel_unshuffle(v, CHROMA_STEP),
+        ),
         dim=1,
     )
 
 
 def blocks_to_planes(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The inverse of :func:`planes_to_blocks`."""
-    y, u, v = blocks.split((LUMA_STEP**2, CHROMA_STEP**2, CHROMA_STEP**2), dim=1)
+    y, u, v = torch.split(blocks, [LUMA_STEP**2, CHROMA_STEP**2, CHROMA_STEP**2], dim=1)
     return F.pixel_shuffle(y, LUMA_STEP), F.pixel_shuffle(u, CHROMA_STEP), F.pixel_shuffle(v, CHROMA_STEP)
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Natural-log gains of every stage for a batch, (B, channels) each; None where a stage has no modulation.
+
+    ``analysis_16`` is the quantiser's: the last of the analysis, with the best step for λ in it. ``hyper`` is added
+    in the hyper-analysis.
+    """
+
+    analysis_16: Tensor
+    synthesis_16: Tensor
+    hyper: Tensor
+    analysis_8: Tensor | None = None
+    synthesis_8: Tensor | None = None
+
+    def map(self, change: Callable[[str, Tensor], Tensor]) -> Gains:
+        """Change every table that is there; ``change`` gets its name and values."""
+        return Gains(
+            analysis_16=change("analysis_16", self.analysis_16),
+            synthesis_16=change("synthesis_16", self.synthesis_16),
+            hyper=change("hyper", self.hyper),
+            analysis_8=None if self.analysis_8 is None else change("analysis_8", self.analysis_8),
+            synthesis_8=None if self.synthesis_8 is None else change("synthesis_8", self.synthesis_8),
+        )
 
 
 def scaled(x: Tensor, log_gain: Tensor) -> Tensor:
@@ -41,20 +73,19 @@ class Analysis(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         n, m = config.channels, config.latents
-        self.every_stage = config.modulation == "every-stage"
         self.input = Pointwise(INPUTS, n)
         self.blocks_8 = nn.Sequential(*(ResidualBlock(n) for _ in range(config.blocks_8)))
         self.down = Pointwise(4 * n, m)
         self.blocks_16 = nn.Sequential(*(ResidualBlock(m) for _ in range(config.blocks_16)))
-        self.modulation_8 = Modulation(n) if self.every_stage else None
+        self.modulation_8 = Modulation(n) if config.modulation == "every-stage" else None
 
-    def forward(self, blocks: Tensor, position: Tensor, log_gain: Tensor) -> Tensor:
+    def forward(self, blocks: Tensor, gains: Gains) -> Tensor:
         x = self.input(blocks).float()
-        if self.modulation_8 is not None:
-            x = scaled(x, self.modulation_8(position))
+        if gains.analysis_8 is not None:
+            x = scaled(x, gains.analysis_8)
         x = self.blocks_8(x)
         x = self.down(F.pixel_unshuffle(x, 2)).float()
-        return scaled(self.blocks_16(x), log_gain)
+        return scaled(self.blocks_16(x), gains.analysis_16)
 
 
 class Synthesis(nn.Module):
@@ -63,17 +94,16 @@ class Synthesis(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         n, m = config.channels, config.latents
-        self.every_stage = config.modulation == "every-stage"
         self.blocks_16 = nn.Sequential(*(ResidualBlock(m) for _ in range(config.blocks_16)))
         self.up = Pointwise(m, 4 * n)
         self.blocks_8 = nn.Sequential(*(ResidualBlock(n) for _ in range(config.blocks_8)))
         self.output = Pointwise(n, INPUTS)
-        self.modulation_8 = Modulation(n) if self.every_stage else None
+        self.modulation_8 = Modulation(n) if config.modulation == "every-stage" else None
 
-    def forward(self, latents: Tensor, position: Tensor, log_gain: Tensor) -> Tensor:
-        x = self.blocks_16(scaled(latents, log_gain))
+    def forward(self, latents: Tensor, gains: Gains) -> Tensor:
+        x = self.blocks_16(scaled(latents, gains.synthesis_16))
         x = F.pixel_shuffle(self.up(x).float(), 2)
-        if self.modulation_8 is not None:
-            x = scaled(x, self.modulation_8(position))
+        if gains.synthesis_8 is not None:
+            x = scaled(x, gains.synthesis_8)
         out: Tensor = self.output(self.blocks_8(x)).float()
         return out

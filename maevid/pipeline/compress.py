@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,23 @@ from maevid.atomic import refuse_same_file
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
 from maevid.codec.registry import DEFAULT_CODEC, open_codec
 from maevid.errors import InputError, UsageError
-from maevid.pipeline.events import Control, Event, Listener, Note, Phase, PhaseChanged, TargetChanged, Totals
-from maevid.pipeline.first_pass import FirstPass, FirstPassRunner
+from maevid.pipeline.events import (
+    Aborted,
+    Control,
+    Event,
+    Listener,
+    Note,
+    Phase,
+    PhaseChanged,
+    TargetChanged,
+    Totals,
+)
+from maevid.pipeline.first_pass import events_of, first_pass
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.prefetch import Prefetch
+from maevid.pipeline.preview import make_preview
 from maevid.rate import (
+    FirstPass,
     FrameCost,
     FrameStatistics,
     LumaAnalyser,
@@ -26,8 +37,11 @@ from maevid.rate import (
     RateRequest,
     RateResult,
     RateScale,
+    StatisticsKey,
     is_cut,
     make_controller,
+    read_statistics,
+    write_statistics,
 )
 from maevid.report import FrameReport
 from maevid.stream.writer import StreamWriter
@@ -35,19 +49,19 @@ from maevid.video.frame import Frame, VideoInfo
 from maevid.video.reader import VideoReader
 
 if TYPE_CHECKING:
-    import av
+    pass
 
 READ_AHEAD = 8
 BATCH_SAMPLES = 400_000
 """Frames are batched up to about so many luma samples: small pictures leave a core idle one by one."""
-HEADER_BYTES = 3000
-BYTES_A_BLOCK = 18
-"""Container bytes for ``--size``, from above: header, tags and index; block header and cues for each packet."""
 
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """What to compress, to where and how. ``measure`` decodes every frame again for its PSNR."""
+    """What to compress, to where and how. ``measure`` decodes every frame again for its PSNR.
+
+    ``statistics_in`` takes the place of the first pass; ``statistics_out`` keeps it, with all reports.
+    """
 
     input: str
     output: str
@@ -56,6 +70,8 @@ class CompressOptions:
     codec_options: CodecOptions = field(default_factory=CodecOptions)
     stream: int | None = None
     measure: bool = False
+    statistics_in: Path | None = None
+    statistics_out: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -83,19 +99,30 @@ def ignore(event: Event) -> None:
     """A listener that does not care."""
 
 
+def never() -> bool:
+    """Nobody looks at pictures."""
+    return False
+
+
 def compress(
-    options: CompressOptions, publish: Listener = ignore, control: Control | None = None
+    options: CompressOptions,
+    publish: Listener = ignore,
+    control: Control | None = None,
+    wants_preview: Callable[[], bool] = never,
 ) -> CompressResult:
     """Run the whole job. Publishes every event, the final PhaseChanged included.
+
+    ``wants_preview`` is asked after each frame whether a Preview of it would be shown; pictures are there only
+    with ``options.measure``.
 
     Raises MaevidError for what a user can mend and Aborted where ``control`` asked for it; in both cases, as for any
     other exception, nothing is left of the output.
     """
     control = control or Control()
     try:
-        result = _Job(options, publish, control).run()
+        result = _Job(options, publish, control, wants_preview).run()
     except BaseException as error:
-        aborted = not isinstance(error, Exception) or type(error).__name__ == "Aborted"
+        aborted = isinstance(error, Aborted) or not isinstance(error, Exception)
         publish(PhaseChanged(Phase.ABORTED if aborted else Phase.FAILED, detail=str(error)))
         raise
     publish(PhaseChanged(Phase.DONE, detail=result.rate.line()))
@@ -103,27 +130,40 @@ def compress(
 
 
 class _Job:
-    def __init__(self, options: CompressOptions, publish: Listener, control: Control) -> None:
+    def __init__(
+        self,
+        options: CompressOptions,
+        publish: Listener,
+        control: Control,
+        wants_preview: Callable[[], bool],
+    ) -> None:
         self.options, self.publish, self.control = options, publish, control
+        self.wants_preview = wants_preview
+        self.pixel_aspect = 1.0
+        self.reports: list[FrameReport] = []
+        self.planned: int | None = None
         self.request = options.request
 
     def run(self) -> CompressResult:
         began = time.perf_counter()
         options = self.options
         if Path(options.output).suffix.lower() != ".mkv":
-            raise UsageError(f"{options.output}: maevid writes Matroska files, give the output a name that ends in .mkv")
+            raise UsageError(
+                f"{options.output}: maevid writes Matroska, give the output a name that ends in .mkv"
+            )
         if self.request.two_pass and options.input == "-":
             raise UsageError("standard input can be read only once: add --passes 1, or choose --quality")
         refuse_same_file(options.input, options.output)
         self.publish(PhaseChanged(Phase.OPENING))
         with VideoReader(options.input, stream=options.stream) as reader:
             info = reader.info
+            self.pixel_aspect = float(info.sample_aspect_ratio)
             codec = open_codec(options.codec, options.codec_options)
             self._announce(codec, info)
             scale = RateScale.of(codec.rate_indices, codec.lam)
             steps = 2 if self.request.two_pass else 1
-            controller = self._controller(codec, scale, steps)
-            self.publish(PhaseChanged(Phase.ENCODE, steps, steps))
+            found = self._measure(codec, scale, info)
+            self.planned = None if found is None else len(found.seconds)
             with StreamWriter(
                 options.output,
                 info,
@@ -133,9 +173,14 @@ class _Job:
                 source=reader.container,
                 video_index=reader.stream_index,
             ) as writer:
+                controller = self._controller(scale, found, writer)
+                self.publish(PhaseChanged(Phase.ENCODE, steps, steps))
                 for line in writer.skipped:
                     self.publish(Note(f"left out: {line}"))
                 self._encode(reader, codec, controller, writer)
+            if options.statistics_out is not None:
+                key = StatisticsKey(info.width, info.height, codec.name, codec.identity.hex())
+                write_statistics(options.statistics_out, key, found or FirstPass(), self.reports)
             for line in reader.warnings:
                 self.publish(Note(line))
             return CompressResult(
@@ -163,42 +208,37 @@ class _Job:
         for line in self.request.notes():
             self.publish(Note(line))
 
-    def _controller(self, codec: FrameCodec, scale: RateScale, steps: int) -> RateController:
-        if not self.request.two_pass:
+    def _controller(self, scale: RateScale, found: FirstPass | None, writer: StreamWriter) -> RateController:
+        if found is None:
             return make_controller(self.request, scale)
-        self.publish(PhaseChanged(Phase.ANALYSIS, 1, steps))
-        found = self._first_pass(codec, scale)
-        overhead = HEADER_BYTES + found.other_bytes
-        overhead += BYTES_A_BLOCK * (found.other_packets + len(found.seconds))
+        timeline = found.timeline
+        overhead = found.other_bytes + writer.largest_overhead(
+            pictures=len(found.seconds),
+            sound=found.sound_packets,
+            other=found.other_packets,
+            seconds=timeline.duration,
+            file_bytes=self.request.size or 0,
+        )
         return make_controller(
             self.request,
             scale,
-            timeline=found.timeline,
+            timeline=timeline,
             costs=found.costs,
             cuts=found.cuts,
             overhead_bytes=overhead,
         )
 
-    def _first_pass(self, codec: FrameCodec, scale: RateScale) -> FirstPass:
-        with VideoReader(self.options.input, stream=self.options.stream) as reader, ExitStack() as stack:
-            runner = FirstPassRunner(
-                codec, scale.lowest, scale.highest, distortion=self.request.needs_psnr
-            )
-            events = Prefetch(_events(reader), READ_AHEAD)
-            stack.callback(events.close)
-
-            def frames() -> Iterator[Frame]:
-                for event in events:
-                    if isinstance(event, Frame):
-                        yield event
-                    else:
-                        runner.found.other_bytes += event.size
-                        runner.found.other_packets += 1
-
-            found = runner.run(frames(), self.publish, self.control)
-        if not found.seconds:
-            raise InputError(f"{self.options.input} has no frame that can be decoded")
-        return found
+    def _measure(self, codec: FrameCodec, scale: RateScale, info: VideoInfo) -> FirstPass | None:
+        """What the first pass finds, or has found before; None where the request needs none."""
+        options = self.options
+        key = StatisticsKey(info.width, info.height, codec.name, codec.identity.hex())
+        if options.statistics_in is not None:
+            return read_statistics(options.statistics_in, key).first
+        if not self.request.two_pass:
+            return None
+        self.publish(PhaseChanged(Phase.ANALYSIS, 1, 2))
+        needs_psnr = self.request.needs_psnr
+        return first_pass(options.input, options.stream, codec, scale, needs_psnr, self.publish, self.control)
 
     def _encode(
         self, reader: VideoReader, codec: FrameCodec, controller: RateController, writer: StreamWriter
@@ -208,7 +248,7 @@ class _Job:
         reach = max(controller.lookahead, 1)
         waiting: deque[_Waiting] = deque()
         number = 0
-        events = Prefetch(_events(reader), READ_AHEAD)
+        events = Prefetch(events_of(reader), READ_AHEAD)
         try:
             for item in self._watched(events, writer):
                 waiting.append(item)
@@ -221,9 +261,7 @@ class _Job:
         finally:
             events.close()
 
-    def _watched(
-        self, events: Prefetch[Any], writer: StreamWriter
-    ) -> Iterator[_Waiting]:
+    def _watched(self, events: Prefetch[Any], writer: StreamWriter) -> Iterator[_Waiting]:
         analyser, recent = LumaAnalyser(), list[FrameStatistics]()
         began = time.perf_counter()
         for event in events:
@@ -249,9 +287,16 @@ class _Job:
         self.control.checkpoint(self.publish)
         self._retarget(controller)
         count = min(batch, len(waiting))
+        if self.planned is not None and number + count > self.planned:
+            raise InputError(
+                f"{self.options.input} has more than the {self.planned} frames of its statistics: "
+                "they belong to another clip, or it has grown"
+            )
         indices = []
         for offset in range(count):
-            lookahead = [waiting[k].statistics for k in range(offset, min(offset + controller.lookahead, len(waiting)))]
+            lookahead = [
+                waiting[k].statistics for k in range(offset, min(offset + controller.lookahead, len(waiting)))
+            ]
             self._probe(codec, controller, number + offset, waiting[offset].frame, lookahead)
             indices.append(controller.next_index(number + offset, lookahead))
         items = [waiting.popleft() for _ in range(count)]
@@ -279,7 +324,15 @@ class _Job:
         began = time.perf_counter()
         writer.write(encoded.packet)
         stages = {**report.stage_seconds, "mux": time.perf_counter() - began}
-        self.publish(_with(report, buffer=controller.buffer, stage_seconds=stages))
+        report = replace(report, buffer=controller.buffer, stage_seconds=stages)
+        if self.options.statistics_out is not None:
+            self.reports.append(report)
+        self.publish(report)
+        if encoded.reconstruction is not None and self.wants_preview():
+            frame = item.frame
+            self.publish(
+                make_preview(number, frame.planes, encoded.reconstruction, frame.color, self.pixel_aspect)
+            )
 
     def _probe(
         self,
@@ -323,20 +376,3 @@ class _Job:
             stage_seconds={"decode": item.read_seconds, **encoded.stage_seconds},
             scene_cut=item.cut,
         )
-
-
-def _with(report: FrameReport, *, buffer: float | None, stage_seconds: dict[str, float]) -> FrameReport:
-    from dataclasses import replace
-
-    return replace(report, buffer=buffer, stage_seconds=stage_seconds)
-
-
-def _events(reader: VideoReader) -> Iterator[Frame | av.Packet[Any]]:
-    """Frames and packets of other streams, in the order in which the file has them."""
-    others: list[av.Packet[Any]] = []
-    reader.on_packet = others.append
-    for frame in reader:
-        yield from others
-        others.clear()
-        yield frame
-    yield from others

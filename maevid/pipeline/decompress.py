@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from maevid.atomic import refuse_same_file
 from maevid.codec.interface import CodecOptions, FrameCodec
 from maevid.errors import DamagedError, MaevidError, ModelError
-from maevid.pipeline.events import Control, Listener, Note, Phase, PhaseChanged, Planes, Progress, Totals
 from maevid.pipeline.compress import ignore
+from maevid.pipeline.events import Control, Listener, Note, Phase, PhaseChanged, Planes, Progress, Totals
 from maevid.pipeline.open import codec_for
 from maevid.pipeline.prefetch import Prefetch
 from maevid.stream.reader import Coded, StreamReader

@@ -37,8 +37,8 @@ class Phase(enum.Enum):
 class Totals:
     """What is known of the whole job before its first frame.
 
-    ``frames`` is 0 and ``duration`` (seconds) None when unknown; ``target_bitrate`` is in bits per second, None in modes
-    that have none (constant λ, target PSNR): then raising and lowering it is not offered.
+    ``frames`` is 0 and ``duration`` (seconds) None when unknown; ``target_bitrate`` is in bits per second, None in
+    modes that have none (constant λ, target PSNR): then raising and lowering it is not offered.
     """
 
     source: str
@@ -114,20 +114,12 @@ class Note:
 
 
 Event = (
-    Totals
-    | PhaseChanged
-    | Progress
-    | PauseChanged
-    | TargetChanged
-    | RdCurve
-    | Preview
-    | Note
-    | FrameReport
+    Totals | PhaseChanged | Progress | PauseChanged | TargetChanged | RdCurve | Preview | Note | FrameReport
 )
 Listener = Callable[[Event], None]
 
 
-class Aborted(Exception):  # noqa: N818 (a user's wish, not an error)
+class Aborted(Exception):
     """The job was asked to stop and leave nothing behind."""
 
 

@@ -20,8 +20,6 @@ def psnr(source: Plane, coded: Plane) -> float:
     return min(EXACT_DECIBELS, 10 * math.log10(255**2 * source.size / squares))
 
 
-def psnr_by_plane(
-    source: tuple[Plane, Plane, Plane], coded: tuple[Plane, Plane, Plane]
-) -> dict[str, float]:
+def psnr_by_plane(source: tuple[Plane, Plane, Plane], coded: tuple[Plane, Plane, Plane]) -> dict[str, float]:
     """PSNR in dB under the names ``y``, ``u`` and ``v``."""
     return {name: psnr(a, b) for name, a, b in zip("yuv", source, coded, strict=True)}

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-_END = object()
 
 
 class Prefetch(Generic[T]):
@@ -20,7 +19,7 @@ class Prefetch(Generic[T]):
 
     def __init__(self, source: Iterator[T], depth: int) -> None:
         self._source = source
-        self._queue: queue.Queue[object] = queue.Queue(depth)
+        self._queue: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="maevid-prefetch", daemon=True)
         self._thread.start()
@@ -28,13 +27,13 @@ class Prefetch(Generic[T]):
     def _run(self) -> None:
         try:
             for item in self._source:
-                if not self._put((item, None)):
+                if not self._put((item,)):
                     return
         except BaseException as error:
-            self._put((None, error))
-        self._put(_END)
+            self._put(error)
+        self._put(None)
 
-    def _put(self, item: object) -> bool:
+    def _put(self, item: tuple[T] | BaseException | None) -> bool:
         while not self._stop.is_set():
             try:
                 self._queue.put(item, timeout=0.1)
@@ -44,11 +43,10 @@ class Prefetch(Generic[T]):
         return False
 
     def __iter__(self) -> Iterator[T]:
-        while (item := self._queue.get()) is not _END:
-            value, error = item  # type: ignore[misc]
-            if error is not None:
-                raise error
-            yield value
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item[0]
 
     def close(self) -> None:
         """Stop the thread and wait for it."""

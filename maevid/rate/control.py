@@ -46,7 +46,7 @@ class RateResult:
 
     @property
     def error(self) -> float | None:
-        """(achieved − target) / target, for PSNR the difference in dB; None without a target."""
+        """(achieved - target) / target, for PSNR the difference in dB; None without a target."""
         if self.target is None:
             return None
         difference = self.achieved - self.target
@@ -59,14 +59,18 @@ class RateResult:
 
     def line(self) -> str:
         """The last line that the encoder prints: target, result and error."""
-        show = {"bit/s": format_rate, "bytes": format_size, "dB": lambda v: f"{v:.2f} dB"}.get(self.unit)
-        if show is None or self.target is None or self.error is None:
+        if self.target is None or self.error is None:
             text = f"{format_rate(self.bitrate)}, {format_size(self.bits / 8)}"
+        elif self.unit == "dB":
+            text = f"target {self.target:.2f} dB, result {self.achieved:.2f} dB, error {self.error:+.2f} dB"
         else:
-            error = f"{self.error:+.2f} dB" if self.unit == "dB" else f"{100 * self.error:+.2f} %"
+            show = format_rate if self.unit == "bit/s" else format_size
+            error = f"{100 * self.error:+.2f} %"
             text = f"target {show(self.target)}, result {show(self.achieved)}, error {error}"
-        broken = [("underflow", self.underflows), ("frame over the limit", self.over)]
-        notes = [f"{len(f)} {name}{'s' if len(f) > 1 else ''}" for name, f in broken if f]
+        notes = (
+            [f"{len(self.underflows)} underflow{'s' * (len(self.underflows) > 1)}"] if self.underflows else []
+        )
+        notes += [f"{len(self.over)} frame{'s' * (len(self.over) > 1)} over the limit"] if self.over else []
         return ", ".join([text, *notes])
 
 
@@ -87,7 +91,7 @@ class _Tally:
 
     @property
     def duration(self) -> float:
-        """Last time + last duration − first time; an unknown last duration is the median gap."""
+        """Last time + last duration - first time; an unknown last duration is the median gap."""
         if not self.seconds:
             return 0.0
         last = self.last_duration
@@ -130,13 +134,14 @@ class RateController(ABC):
         return None if self._bucket is None else self._bucket.fullness
 
     def probe(self, frame: int, lookahead: Sequence[FrameStatistics] = ()) -> tuple[int, ...]:
-        """Rate indices at which the controller wants this frame's estimated bits before it chooses; mostly none.
+        """Rate indices at which the controller wants this frame's estimated bits before it chooses; mostly
+        none.
 
         Answer with :meth:`learn`, then call :meth:`next_index`.
         """
         return ()
 
-    def learn(self, cost: FrameCost) -> None:
+    def learn(self, cost: FrameCost) -> None:  # noqa: B027 - only controllers that probe override it
         """Take the answer to :meth:`probe`."""
 
     def next_index(self, frame: int, lookahead: Sequence[FrameStatistics] = ()) -> int:
@@ -240,7 +245,9 @@ class RateController(ABC):
 
 
 class ConstantController(RateController):
-    """The same λ for every frame, zones apart; under a peak limit a frame that breaks it is coded again lower."""
+    """The same λ for every frame, zones apart; under a peak limit a frame that breaks it is coded again
+    lower.
+    """
 
     def __init__(
         self, bounds: Bounds, index: int, peak: Peak | None = None, *, best_effort: bool = False

@@ -8,6 +8,7 @@ and J. Butland, 1984) and continued by straight lines, that is by the power law,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -60,16 +61,18 @@ class Curves:
     def at(self, positions: Array | float, start: int = 0, stop: int | None = None) -> Array:
         """Values of the curves ``start``..``stop`` at one position, or at one each."""
         values, slopes = self.values[start:stop], self.slopes[start:stop]
-        x = np.broadcast_to(np.asarray(positions, dtype=np.float64), (len(values),))
         knots = self.knots
+        x = np.asarray(positions, dtype=np.float64)
         cell = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, knots.size - 2)
-        rows = np.arange(len(values))
-        inside = np.clip(x, knots[0], knots[-1])
+        inside = np.minimum(np.maximum(x, knots[0]), knots[-1])
         width = knots[cell + 1] - knots[cell]
         t = (inside - knots[cell]) / width
+        rows = slice(None) if x.ndim == 0 else np.arange(len(values))
         y0, y1 = values[rows, cell], values[rows, cell + 1]
         m0, m1 = slopes[rows, cell] * width, slopes[rows, cell + 1] * width
-        cubic = y0 + t * m0 + t * t * (3 * (y1 - y0) - 2 * m0 - m1) + t * t * t * (2 * (y0 - y1) + m0 + m1)
+        cubic = y0 + t * (m0 + t * (3 * (y1 - y0) - 2 * m0 - m1 + t * (2 * (y0 - y1) + m0 + m1)))
+        if np.all(x == inside):
+            return np.asarray(cubic, dtype=np.float64)
         beyond = np.where(x < inside, slopes[:, 0], slopes[:, -1])
         return np.asarray(cubic + (x - inside) * beyond, dtype=np.float64)
 
@@ -98,7 +101,7 @@ def _spread(values: Array, measured: Array, frames: int, cuts: Sequence[int]) ->
         return values
     result = np.empty((frames, values.shape[1]))
     bounds = sorted({0, frames, *(c for c in cuts if 0 < c < frames)})
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in itertools.pairwise(bounds):
         own = (measured >= first) & (measured < last)
         chosen = own if own.any() else np.ones_like(own)
         for k in range(values.shape[1]):
@@ -157,6 +160,6 @@ def sample_frames(frames: int, cuts: Sequence[int] = (), every: int = 4, at_leas
         return list(range(frames))
     bounds = sorted({0, frames, *(c for c in cuts if 0 < c < frames)})
     chosen: set[int] = set()
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in itertools.pairwise(bounds):
         chosen |= {*range(first, last, every), last - 1}
     return sorted(chosen)

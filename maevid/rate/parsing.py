@@ -27,7 +27,7 @@ def _amount(text: str, suffix: str, what: str, example: str) -> float:
 
 
 def parse_rate(text: str) -> float:
-    """Bits per second from ``600k``, ``2M``, ``1.5G``, ``64000`` (k = 1000; ``bps`` and ``b/s`` may follow)."""
+    """Bits per second from ``600k``, ``2M``, ``1.5G``, ``64000`` (k = 1000; ``bps``, ``b/s`` may follow)."""
     return _amount(text, r"(?<=[\d. kKmMgG])(?:b/s|bps|bit/s)$", "bit rate", "600k or 2M")
 
 

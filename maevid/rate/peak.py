@@ -10,6 +10,7 @@ stretch levels can only move the other way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -21,20 +22,35 @@ Array = npt.NDArray[np.float64]
 BitsAt = Callable[[float, int, int], Array]
 
 
-def solve_level(total: Callable[[float], float], want: float, low: float, high: float) -> float:
-    """The level in low..high where a non-decreasing total meets ``want``, or the nearer end."""
-    if total(low) >= want:
+def solve_level(
+    total: Callable[[float], float], want: float, low: float, high: float, tolerance: float = 1e-6
+) -> float:
+    """The level in low..high where a non-decreasing positive total meets ``want``, or the nearer end.
+
+    It is found to 0.001, or to a relative ``tolerance`` of the total: by regula falsi on ln(total), which is
+    nearly straight, with the Illinois rule (M. Dowell and P. Jarratt, BIT 11, 1971) and some bisection.
+    """
+    if want <= 0:
         return low
-    if total(high) <= want:
+    below, above = math.log(total(low) / want), math.log(total(high) / want)
+    if below >= 0:
+        return low
+    if above <= 0:
         return high
-    for _ in range(40):
-        middle = (low + high) / 2
-        if total(middle) < want:
-            low = middle
+    side = 0
+    for turn in range(60):
+        level = (low * above - high * below) / (above - below) if turn % 8 < 6 else (low + high) / 2
+        miss = math.log(total(level) / want)
+        if miss < 0:
+            low, below = level, miss
+            above = above / 2 if side < 0 else above
+            side = -1
         else:
-            high = middle
-        if high - low < 1e-4:
-            break
+            high, above = level, miss
+            below = below / 2 if side > 0 else below
+            side = 1
+        if high - low < 1e-3 or abs(miss) <= tolerance:
+            return level
     return (low + high) / 2
 
 
@@ -90,14 +106,14 @@ def _fixed_ends(
     peak: Peak,
     stretch: tuple[int, int, float, float],
 ) -> None:
-    """Set levels within ``reach`` for a stretch (start, stop, bits before its first frame, after its last)."""
+    """Set levels within ``reach`` for a stretch (start, stop, bits before and after it)."""
     tolerance = 1e-4 * peak.bufsize
     todo = [stretch]
     while todo:
         start, stop, available, rest = todo.pop()
         span = times[start:stop]
         want = available + peak.maxrate * float(span[-1] - span[0]) - rest
-        level = solve_level(lambda x, i=start, j=stop: float(bits_at(x, i, j).sum()), want, *reach)
+        level = _uniform_level(bits_at, start, stop, want, reach)
         levels[start:stop] = level
         bits = bits_at(level, start, stop)
         before = available + peak.maxrate * (span - span[0]) - (np.cumsum(bits) - bits)
@@ -113,3 +129,8 @@ def _fixed_ends(
             split = start + int(np.argmax(spilled)) + 1
             left = max(0.0, peak.bufsize - peak.maxrate * float(times[split] - times[split - 1]))
             todo += [(split, stop, peak.bufsize, rest), (start, split, available, left)]
+
+
+def _uniform_level(bits_at: BitsAt, start: int, stop: int, want: float, reach: tuple[float, float]) -> float:
+    """The level at which a stretch has ``want`` bits."""
+    return solve_level(lambda level: float(bits_at(level, start, stop).sum()), want, *reach, 1e-4)

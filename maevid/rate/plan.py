@@ -1,4 +1,6 @@
-"""A clip as the planner sees it: every frame's rate curve, its time, and the common level that meets a target."""
+"""A clip as the planner sees it: every frame's rate curve, its time, and the common level that meets a
+target.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +53,10 @@ class Plan:
         """Estimated PSNR of the frames ``start``..``stop`` in dB."""
         return self.model.psnr(self.shape.positions(level, start, stop), start, stop)
 
+    def position(self, level: float, frame: int) -> float:
+        """Where one frame stands at a level."""
+        return float(np.ravel(self.shape.positions(level, frame, frame + 1))[0])
+
     def levels(self, cap: float, start: int = 0, available: float | None = None, gain: float = 1.0) -> Array:
         """The level of every frame from ``start`` on: ``cap``, or less where the peak limit demands it.
 
@@ -77,7 +83,7 @@ class Plan:
     def positions(self, levels: Array, cap: float, start: int = 0) -> Array:
         """Positions of the frames from ``start`` on, for the outcome of :meth:`levels`."""
         held = cap if self.peak is not None else None
-        return self.shape.positions(levels, start, cap=held)
+        return np.broadcast_to(self.shape.positions(levels, start, cap=held), (len(self) - start,))
 
     def total(self, cap: float, start: int = 0, available: float | None = None, gain: float = 1.0) -> float:
         """Estimated bits of all frames from ``start`` on under the peak limit."""
@@ -87,11 +93,28 @@ class Plan:
         return gain * float(self.model.bits(self.positions(levels, cap, start), start).sum())
 
     def solve_bits(
-        self, want: float, start: int = 0, available: float | None = None, gain: float = 1.0
+        self,
+        want: float,
+        start: int = 0,
+        available: float | None = None,
+        gain: float = 1.0,
+        near: float | None = None,
     ) -> float:
-        """The level at which the frames from ``start`` on have ``want`` bits in all, or the nearer end."""
-        low, high = self.bounds.lowest, self.bounds.highest
-        return solve_level(lambda x: self.total(x, start, available, gain), want, low, high)
+        """The level at which the frames from ``start`` on have ``want`` bits in all, or the nearer end.
+
+        ``near`` is a first guess; it changes the time, not the outcome.
+        """
+
+        def total(level: float) -> float:
+            return self.total(level, start, available, gain)
+
+        low, high = float(self.bounds.lowest), float(self.bounds.highest)
+        if near is not None:
+            reach = (high - low) / 50
+            below, above = max(low, near - reach), min(high, near + reach)
+            if total(below) <= want <= total(above):
+                low, high = below, above
+        return solve_level(total, want, low, high, 1e-4 if start else 1e-6)
 
     def solve_psnr(self, want: float) -> float:
         """The level at which the mean PSNR is ``want`` dB, or the nearer end."""
@@ -124,7 +147,7 @@ class Plan:
             )
 
     def require_peak(self) -> None:
-        """Raise TargetError when even the lowest rate breaks the peak limit, naming a buffer that would do."""
+        """Raise TargetError when even the lowest rate breaks the peak limit, naming a buffer that does."""
         if self.peak is None:
             return
         bits = self.bits(self.bounds.lowest)
@@ -137,7 +160,8 @@ class Plan:
             backlog = max(0.0, backlog - self.peak.maxrate * float(gap))
         if worst > self.peak.bufsize:
             raise TargetError(
-                f"the peak limit is out of reach: at the lowest rate ({format_rate(self.reach()[0])} mean) this "
-                f"clip needs a --bufsize of {worst * 1.05 / 1e3:.0f}k at --maxrate "
+                "the peak limit is out of reach: at the lowest rate "
+                f"({format_rate(float(bits.sum()) / self.timeline.duration)} mean) "
+                f"this clip needs a --bufsize of {worst * 1.05 / 1e3:.0f}k at --maxrate "
                 f"{format_rate(self.peak.maxrate)}, or a higher --maxrate"
             )

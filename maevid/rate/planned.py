@@ -1,4 +1,4 @@
-"""Two passes: one level for the clip from measured frames, kept on target by what the written packets have."""
+"""Two passes: one level for the clip from measured frames, kept on target by what the packets have."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from maevid.rate.control import RateController
 from maevid.rate.plan import Plan
+from maevid.rate.remainder import Remainder
 from maevid.rate.search import Want
 from maevid.rate.statistics import FrameStatistics
 from maevid.report import FrameReport
@@ -19,27 +20,16 @@ Array = npt.NDArray[np.float64]
 KNOT_STEP = 4
 SLEW = 4.0
 """How far the level may move from one frame to the next to correct the total, in positions of 256."""
+DEAD_BAND = 0.0005
+"""Share of the total that the level does not move for."""
 LEVERAGE = 8.0
 """How far the frames to come may be moved before the present one is coded again, in positions of 256."""
 
 
-class Remainder:
-    """Sums over all frames from n on, of bits or dB, as a function of the level: a table of suffix sums."""
-
-    def __init__(self, values: list[Array], knots: Array) -> None:
-        table = np.stack(values, axis=1)
-        self.knots = knots
-        self.table = np.zeros((len(table) + 1, len(knots)))
-        self.table[:-1] = np.cumsum(table[::-1], axis=0)[::-1]
-
-    def at(self, frame: int, level: float) -> float:
-        """The sum over the frames from ``frame`` on at a level."""
-        return float(np.interp(level, self.knots, self.table[frame]))
-
-    def solve(self, frame: int, amount: float) -> float:
-        """The level at which the sum is ``amount``, or the nearer end."""
-        row = self.table[frame]
-        return float(np.interp(amount, row + np.arange(row.size) * 1e-9, self.knots))
+def _towards(level: float, goal: list[float], slew: float) -> float:
+    """The level moved into the goal (lower and upper end) by at most ``slew``."""
+    wanted = min(max(level, goal[0]), goal[1])
+    return min(max(wanted, level - slew), level + slew)
 
 
 class PlannedController(RateController):
@@ -60,9 +50,7 @@ class PlannedController(RateController):
         self._true = self._estimated = 0.0
         self._prior = 0.25 * float(plan.bits(level).mean())
         self._carry = 0.0
-        self._levels_from = 0
-        self._cap = level
-        self._positions = plan.positions(plan.levels(level), level)
+        self._set_positions(0, plan.positions(plan.levels(level), level))
         self._estimates: dict[int, float] = {}
         self._least = plan.model.bits(float(plan.bounds.lowest))
         self._needed = self._needs()
@@ -85,14 +73,20 @@ class PlannedController(RateController):
 
     def _is_checkpoint(self, frame: int) -> bool:
         rest = len(self.plan) - frame
-        return frame > 0 and (rest <= 16 or frame % max(8, len(self.plan) // 40) == 0)
+        return frame > 0 and (rest <= 10 or frame % max(25, len(self.plan) // 40) == 0)
 
     def _replan(self, frame: int, available: float) -> None:
         """Plan the frames from here on afresh, from what the bucket holds and what was learned."""
-        self._cap = self._capped(frame, available)
-        levels = self.plan.levels(self._cap, frame, available, self._gain)
-        self._positions = self.plan.positions(levels, self._cap, frame)
+        cap = self._capped(frame, available)
+        levels = self.plan.levels(cap, frame, available, self._gain)
+        self._set_positions(frame, self.plan.positions(levels, cap, frame))
+
+    def _set_positions(self, frame: int, positions: Array) -> None:
+        """Plan the frames from here on at these positions."""
         self._levels_from = frame
+        self._positions = positions
+        bits = self.plan.model.bits(positions, frame)
+        self._planned_rest = np.append(np.cumsum(bits[::-1])[::-1], 0.0)
 
     def _capped(self, frame: int, available: float) -> float:
         """The level without peak limit for the frames from here on."""
@@ -178,24 +172,28 @@ class BudgetController(PlannedController):
         self.overhead_bits = overhead_bits
         self.hard = hard
         self.tolerance = tolerance
-        self._goal = min(max(budget * (1 - tolerance) if hard else budget, plan.reach()[0]), plan.reach()[1])
+        self._goal = self._aim() if plan.peak is None else min(self._aim(), plan.reach()[1])
         super().__init__(plan, plan.solve_bits(self._goal), best_effort=best_effort)
         self._target_unit, self._target = unit, target
         low, high = self.bounds.lowest, self.bounds.highest
         steps = max(2, math.ceil((high - low) / (KNOT_STEP * self._unit)) + 1)
         knots = np.linspace(low, high, steps)
-        self._rest = Remainder([plan.bits(float(k)) for k in knots], knots)
+        self._rest = Remainder(plan.bits, len(plan), knots)
         self._least_after = np.append(np.cumsum(self._least[::-1])[::-1], 0.0)
 
     def retarget(self, bitrate: float) -> None:
         """Give the frames not yet handed out this bit rate (bit/s); what is coded stays."""
         gaps = self.plan.timeline.gaps
         self.budget = self._tally.bits + self._in_flight_bits + bitrate * sum(gaps[self._asked :])
-        self._goal = self.budget * (1 - self.tolerance) if self.hard else self.budget
+        self._goal = self._aim()
         self._target = self.budget / self.plan.timeline.duration
         self._target_unit = "bit/s"
         if self._asked < len(self.plan):
             self.level = self._rest.solve(self._asked, self._open_bits() / self._gain)
+
+    def _aim(self) -> float:
+        """The bits to steer for: a hard budget keeps a little in hand."""
+        return self.budget * (1 - 1.5 * self.tolerance) if self.hard else self.budget
 
     def _open_bits(self) -> float:
         """Bits left for frames that have no index yet."""
@@ -204,14 +202,14 @@ class BudgetController(PlannedController):
     def _position(self, frame: int) -> float:
         if self.peak is not None:
             return super()._position(frame)
-        wanted = self._rest.solve(frame, self._open_bits() / self._gain)
-        slew = SLEW * self._unit
         if frame > 0:
-            self.level = min(max(wanted, self.level - slew), self.level + slew)
-        return float(self.plan.shape.positions(self.level, frame, frame + 1)[0])
+            ease, left = DEAD_BAND * self.budget, self._open_bits()
+            goal = [self._rest.solve(frame, bits / self._gain) for bits in (left - ease, left + ease)]
+            self.level = _towards(self.level, goal, SLEW * self._unit)
+        return self.plan.position(self.level, frame)
 
     def _capped(self, frame: int, available: float) -> float:
-        self.level = self.plan.solve_bits(self._open_bits(), frame, available, self._gain)
+        self.level = self.plan.solve_bits(self._open_bits(), frame, available, self._gain, self.level)
         return self.level
 
     def _want(self, report: FrameReport) -> Want:
@@ -223,13 +221,21 @@ class BudgetController(PlannedController):
             ceiling = min(ceiling, self.budget - self._tally.bits - floor)
         if self.bounds.fixed(report.index) is not None:
             return Want(ceiling=ceiling)
-        reach, slack = LEVERAGE * self._unit, self.tolerance * self.budget
-        least = self._gain * self._rest.at(after, self.bounds.clip(self.level - reach))
-        most = self._gain * self._rest.at(after, self.bounds.clip(self.level + reach))
-        high = max(left - least + (0.0 if self.hard else slack), 1.0)
-        return Want(
-            low=max(0.0, min(left - most - slack, 0.97 * min(high, ceiling))), high=high, ceiling=ceiling
-        )
+        slack = self.tolerance * self.budget
+        least, most = self._reach_after(after)
+        high = max(left - least + slack, 1.0)
+        low = max(0.0, min(left - most - slack, high, 0.97 * ceiling))
+        return Want(low=low, high=high, ceiling=ceiling)
+
+    def _reach_after(self, frame: int) -> tuple[float, float]:
+        """Bits that the frames from here on can have without moving far from the plan."""
+        if self.peak is not None:
+            planned = self._gain * float(self._planned_rest[self._asked - self._levels_from])
+            planned += sum(bits for i, bits in self._expected.items() if i >= frame)
+            return 0.9 * planned, 1.02 * planned
+        reach = LEVERAGE * self._unit
+        ends = self.bounds.clip(self.level - reach), self.bounds.clip(self.level + reach)
+        return self._gain * self._rest.at(frame, ends[0]), self._gain * self._rest.at(frame, ends[1])
 
     def _outcome(self) -> tuple[str, float | None, float]:
         if self._target_unit == "bytes":
@@ -238,7 +244,9 @@ class BudgetController(PlannedController):
 
 
 class PsnrController(PlannedController):
-    """A mean PSNR-Y for the clip at one level, corrected by the PSNR of the coded frames where it is reported."""
+    """A mean PSNR-Y for the clip at one level, corrected by the PSNR of the coded frames where it is
+    reported.
+    """
 
     def __init__(self, plan: Plan, psnr: float, *, best_effort: bool = False) -> None:
         if not best_effort:
@@ -249,7 +257,7 @@ class PsnrController(PlannedController):
         low, high = self.bounds.lowest, self.bounds.highest
         steps = max(2, math.ceil((high - low) / (KNOT_STEP * self._unit)) + 1)
         knots = np.linspace(low, high, steps)
-        self._rest = Remainder([plan.psnr(float(k)) for k in knots], knots)
+        self._rest = Remainder(plan.psnr, len(plan), knots)
         self._decibels: dict[int, float] = {}
         self._reached = 0.0
         self._bias = 0.0
@@ -260,15 +268,14 @@ class PsnrController(PlannedController):
     def _position(self, frame: int) -> float:
         if self.peak is not None:
             return super()._position(frame)
-        return float(self.plan.shape.positions(self._corrected(frame), frame, frame + 1)[0])
+        return self.plan.position(self._corrected(frame), frame)
 
     def _corrected(self, frame: int) -> float:
         if frame > 0:
             frames = len(self.plan)
             done = self._reached + sum(self._decibels.values()) + self._bias * (frames - self._tally.frames)
-            wanted = self._rest.solve(frame, self.psnr * frames - done)
-            slew = SLEW * self._unit
-            self.level = min(max(wanted, self.level - slew), self.level + slew)
+            sums = ((self.psnr + ease) * frames - done for ease in (-0.01, 0.01))
+            self.level = _towards(self.level, [self._rest.solve(frame, s) for s in sums], SLEW * self._unit)
         return self.level
 
     def _choose(self, frame: int, lookahead: Sequence[FrameStatistics]) -> tuple[int, float]:

@@ -15,7 +15,8 @@ from maevid.rate.timeline import Timeline
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Bytes of the file (``overhead`` included), bit rate of the packets, mean λ position, PSNR-Y, seconds of work.
+    """Bytes of the file (``overhead`` included), bit rate of the packets, mean λ position, PSNR-Y, seconds
+    of work.
 
     ``lowest_rate`` and ``highest_rate`` are what the clip can have, in bit/s. ``psnr`` is None where the
     first pass did not measure it.

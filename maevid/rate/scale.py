@@ -33,7 +33,7 @@ class RateScale:
 
     @classmethod
     def log_linear(cls, lam_min: float, lam_max: float, count: int = 256) -> RateScale:
-        """λ = λ_min·(λ_max/λ_min)^(index/(count − 1)), the scale of the `mae` codecs (count ≥ 2)."""
+        """λ = λ_min·(λ_max/λ_min)^(index/(count - 1)), the scale of the `mae` codecs (count ≥ 2)."""
         return cls(tuple(lam_min * (lam_max / lam_min) ** (i / (count - 1)) for i in range(count)))
 
     @classmethod

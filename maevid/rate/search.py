@@ -30,7 +30,7 @@ class Want:
 
 
 class Search:
-    """The tries at one frame. It ends after ``limit`` tries or when no index is left between two tried ones."""
+    """The tries at one frame. It ends after ``limit`` tries or when no index is left to try."""
 
     def __init__(self, lowest: int, highest: int, limit: int = 14) -> None:
         self.lowest, self.highest, self.limit = lowest, highest, limit
@@ -62,9 +62,16 @@ class Search:
         above = min((i for i, b in self.tried.items() if b > high), default=self.highest + 1)
         if above - below <= 1:
             return None
-        if len(self.tried) >= 5 and self.lowest <= below and above <= self.highest:
+        if len(self.tried) >= 4:
             return (below + above) // 2
         aim = max(want.aim, 1.0)
-        anchor = min(self.tried, key=lambda i: (abs(math.log(max(self.tried[i], 1.0) / aim)), i))
-        step = math.log(aim / max(self.tried[anchor], 1.0)) / max(slope, SLOWEST_SLOPE)
-        return min(max(math.floor(anchor + step + 0.5), below + 1), above - 1)
+        nearest = sorted(self.tried, key=lambda i: (abs(math.log(max(self.tried[i], 1.0) / aim)), i))
+        step = math.log(aim / max(self.tried[nearest[0]], 1.0)) / self._measured(nearest[:2], slope)
+        return min(max(math.floor(nearest[0] + step + 0.5), below + 1), above - 1)
+
+    def _measured(self, pair: list[int], slope: float) -> float:
+        """The slope between two tried indices; the given one where there is only one."""
+        if len(pair) == 2:
+            rise = math.log(max(self.tried[pair[1]], 1.0) / max(self.tried[pair[0]], 1.0))
+            slope = rise / (pair[1] - pair[0])
+        return max(slope, SLOWEST_SLOPE)

@@ -63,22 +63,28 @@ class Shape:
         fixed = (bounds.fixed(i) for i in range(frames))
         self.fixed = np.array([math.nan if f is None else f for f in fixed], dtype=np.float64)
         self.log_factors = np.array([bounds.log_factor(i) for i in range(frames)], dtype=np.float64)
+        self._plain = bool(np.isnan(self.fixed).all() and not self.log_factors.any())
 
     def smooth(self, psnr: Sequence[float] | Array, gamma: float) -> None:
-        """Make λ_i ∝ D_i^γ, D_i from PSNR in dB; the level remains the mean of ln λ."""
+        """Make λ_i ∝ D_i^g, D_i from PSNR in dB; the level remains the mean of ln λ."""
         log_distortion = -np.asarray(psnr, dtype=np.float64) * math.log(10) / 10
         self.log_factors = self.log_factors + gamma * (log_distortion - log_distortion.mean())
+        self._plain = False
 
     def positions(
         self, level: Array | float, start: int = 0, stop: int | None = None, *, cap: float | None = None
     ) -> Array:
-        """Positions of the frames ``start``..``stop`` at one level, or at one each.
+        """Positions of the frames ``start``..``stop`` at one level, or at one each (one for all where all
+        agree).
 
         Below ``cap`` (the level without a peak limit) frames that a zone fixes sink as the others do.
         """
+        low, high = self.bounds.lowest, self.bounds.highest
+        if self._plain:
+            return np.minimum(np.maximum(np.asarray(level, dtype=np.float64), low), high)
         fixed, factors = self.fixed[start:stop], self.log_factors[start:stop]
         levels = np.broadcast_to(np.asarray(level, dtype=np.float64), fixed.shape)
         free = self.bounds.scale.scaled(levels, factors) if factors.any() else levels
         held = fixed if cap is None else fixed + np.minimum(levels - cap, 0.0)
         chosen = np.where(np.isnan(fixed), free, held)
-        return np.clip(chosen, self.bounds.lowest, self.bounds.highest)
+        return np.clip(chosen, low, high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ class FrameStatistics:
 
     ``seconds`` is its presentation time. ``mean`` and ``contrast`` (standard deviation) are luma levels
     0..255; ``activity`` is the mean absolute difference of neighbouring samples; ``difference`` is the mean
-    absolute difference to the previous frame's thumbnail (0..255) and ``histogram_distance`` half the L1
-    distance of the luma histograms (0..1). The last two are 0 for a first frame.
+    absolute difference to the previous frame's thumbnail (0..255), ``structure`` the same with the means
+    taken out, and ``histogram_distance`` half the L1 distance of the luma histograms (0..1). These three
+    are 0 for the first frame of a clip, which ``first`` marks.
     """
 
     seconds: float
@@ -28,7 +30,9 @@ class FrameStatistics:
     contrast: float
     activity: float
     difference: float = 0.0
+    structure: float = 0.0
     histogram_distance: float = 0.0
+    first: bool = False
 
 
 class LumaAnalyser:
@@ -49,13 +53,15 @@ class LumaAnalyser:
         thumbnail = self._shrink(y)
         counts = np.bincount((y[::2, ::2] >> 3).ravel(), minlength=BINS)
         histogram = counts / counts.sum()
-        difference = distance = 0.0
+        difference = structure = distance = 0.0
         last, before = self._thumbnail, self._histogram
         if last is not None and before is not None and last.shape == thumbnail.shape:
-            difference = float(np.abs(thumbnail - last).mean())
+            change = thumbnail - last
+            difference = float(np.abs(change).mean())
+            structure = float(np.abs(change - change.mean()).mean())
             distance = float(np.abs(histogram - before).sum() / 2)
         elif before is not None:
-            difference, distance = 255.0, 1.0
+            difference, structure, distance = 255.0, 255.0, 1.0
         self._thumbnail, self._histogram = thumbnail, histogram
         return FrameStatistics(
             seconds=seconds,
@@ -63,44 +69,44 @@ class LumaAnalyser:
             contrast=float(rows.std()),
             activity=(across + down) / 2,
             difference=difference,
+            structure=structure,
             histogram_distance=distance,
+            first=before is None,
         )
 
     @staticmethod
     def _shrink(y: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Means over cells of 8×8 (sampled every second row and column); small planes are kept whole."""
+        """Means over cells of 8x8 (sampled every second row and column); small planes are kept whole."""
         height, width = y.shape[0] // CELL, y.shape[1] // CELL
         if height == 0 or width == 0:
             return y.astype(np.float32)
         cells = y[: height * CELL : 2, : width * CELL : 2]
         half = CELL // 2
-        return cells.reshape(height, half, width, half).mean(axis=(1, 3), dtype=np.float32)
+        means = cells.reshape(height, half, width, half).mean(axis=(1, 3), dtype=np.float32)
+        return np.asarray(means, dtype=np.float32)
 
 
 def is_cut(here: FrameStatistics, previous: Sequence[FrameStatistics]) -> bool:
     """Whether a scene starts with this frame, given the frames before it (the last few are enough).
 
-    A cut moves the whole picture at once: the thumbnails differ by far more than the usual motion, and by
-    more than the change of mean brightness explains (a fade or a flash moves the mean alone).
+    A cut changes the whole picture at once: thumbnails differ, their means taken out, by far more than the
+    usual motion. A flash moves the mean alone, and a fade moves everything slowly.
     """
     if not previous:
         return True
-    usual = float(np.median([s.difference for s in previous[-8:]]))
-    last = previous[-1]
-    brightness = abs(here.mean - last.mean)
-    structure = here.difference - 0.7 * brightness
-    scale = max(here.contrast, last.contrast, 4.0)
-    sudden = here.difference > 2.5 * usual + 1.0
-    return sudden and (
-        structure > 0.3 * scale or (structure > 0.12 * scale and here.histogram_distance > 0.35)
-    )
+    known = [s.structure for s in previous[-8:] if not s.first]
+    usual = float(np.median(known)) if known else here.structure / 3
+    scale = max(here.contrast, previous[-1].contrast, 12.0)
+    share = here.structure / scale
+    sudden = here.structure > 2.5 * usual + 1.0
+    return sudden and (share > (0.3 if known else 0.5) or (share > 0.12 and here.histogram_distance > 0.35))
 
 
 def is_fade(window: Sequence[FrameStatistics]) -> bool:
     """Whether brightness moves steadily one way over a window of at least three frames, contrast with it."""
     if len(window) < 3:
         return False
-    steps = [b.mean - a.mean for a, b in zip(window, window[1:], strict=False)]
+    steps = [b.mean - a.mean for a, b in itertools.pairwise(window)]
     contrast = window[-1].contrast - window[0].contrast
     one_way = all(s > 0.25 for s in steps) or all(s < -0.25 for s in steps)
     return one_way and abs(sum(steps)) > 1.0 and abs(contrast) > 0.05 * max(window[-1].contrast, 1.0)

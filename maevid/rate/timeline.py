@@ -1,7 +1,8 @@
-"""When frames are shown and for how long: every bit rate is reckoned from these times, never a nominal rate."""
+"""When frames are shown and for how long: bit rates are reckoned from these times, never a nominal one."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
@@ -28,7 +29,7 @@ class Timeline:
         """From times in seconds. Without a known last duration it is the median gap (one frame: 1/25 s)."""
         times = tuple(seconds)
         if not last_duration or last_duration <= 0:
-            gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+            gaps = [b - a for a, b in itertools.pairwise(times)]
             last_duration = median(gaps) if gaps else 1 / 25
         return cls(times, last_duration)
 
@@ -37,7 +38,7 @@ class Timeline:
 
     @property
     def duration(self) -> float:
-        """Last time + last duration − first time, in seconds."""
+        """Last time + last duration - first time, in seconds."""
         return self.seconds[-1] + self.last_duration - self.seconds[0]
 
     @property

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LONGEST_HEADER = 12
 """Bytes of the longest element header: an ID of 4, a size of 8."""
 VOID = 0xEC
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """Where an element lies: ``start`` its ID, ``body`` its content; ``size`` None when it is open-ended."""
 
     id: int

@@ -20,10 +20,12 @@ STAND_IN = b"V_UNCOMPRESSED"
 _LARGEST_SIDE = 65535
 
 
-def edit_tracks(file: BinaryIO, sample_aspect: Fraction) -> None:
+def edit_tracks(file: BinaryIO, sample_aspect: Fraction, *, known_rate: bool) -> None:
     """Turn the raw video track of the Matroska ``file`` into a maevid track.
 
-    Its samples are ``sample_aspect`` times as wide as high. Raises ValueError when there is no such track.
+    Its samples are ``sample_aspect`` times as wide as high; without a ``known_rate`` the duration of a
+    frame goes out of the header, where libavformat puts one in any case. Raises ValueError when there is
+    no such track.
     """
     found = False
     for item in _level_one(file):
@@ -32,7 +34,7 @@ def edit_tracks(file: BinaryIO, sample_aspect: Fraction) -> None:
             for child in ebml.children(body):
                 if child.id == mkv.TRACK_ENTRY:
                     entry = body[child.body : child.end]
-                    edited = _edit_track(entry, sample_aspect)
+                    edited = _edit_track(entry, sample_aspect, known_rate)
                     if edited is not None:
                         _write(file, item.body + child.body, edited)
                         found = True
@@ -66,7 +68,7 @@ def _level_one(file: BinaryIO) -> list[ebml.Element]:
             at = body + head.size
 
 
-def _edit_track(entry: bytes, sample_aspect: Fraction) -> bytes | None:
+def _edit_track(entry: bytes, sample_aspect: Fraction, known_rate: bool) -> bytes | None:
     """The body of a TrackEntry, edited and as long as before; None when it is no raw video track."""
     parts = [(c.id, entry[c.start : c.body], entry[c.body : c.end]) for c in ebml.children(entry)]
     if (mkv.CODEC_ID_ELEMENT, STAND_IN) not in [(identity, body) for identity, _, body in parts]:
@@ -80,6 +82,8 @@ def _edit_track(entry: bytes, sample_aspect: Fraction) -> bytes | None:
         elif identity == mkv.VIDEO:
             edited += ebml.element(mkv.VIDEO, _with_shape(_with_fourcc(body), sample_aspect))
             kept += head + _with_fourcc(body)
+        elif identity == mkv.DEFAULT_DURATION and not known_rate:
+            kept += ebml.void(len(head + body))
         else:
             kept += head + body
             if identity not in {ebml.VOID, mkv.MAX_BLOCK_ADDITION}:

@@ -10,7 +10,6 @@ costs the pictures that it hits and no others.
 from __future__ import annotations
 
 import os
-import sys
 from array import array
 from dataclasses import dataclass, field
 
@@ -19,10 +18,10 @@ from maevid.stream import ebml
 from maevid.stream import matroska as mkv
 from maevid.stream.packet import KEY, MAGIC, MAX_HEADER, VERSION, PacketHeader, read_header
 
-WINDOW = 1024
-"""Bytes read at a time while walking: several audio blocks, or the headers of one picture."""
-CHUNK = 1 << 20
-"""Bytes read at a time while looking for a place to go on."""
+FAR_WINDOW, NEAR_WINDOW = 1 << 10, 1 << 16
+"""Bytes read at a time while walking: the headers of one large picture, or many small blocks at once."""
+LEAST_CHUNK, CHUNK = 1 << 12, 1 << 20
+"""Bytes read at a time while looking for a place to go on: first few, then more."""
 LARGEST_MASTER = 1 << 24
 """Bytes of the largest Info, Tracks or Tags element that is read; a larger one is passed over."""
 PATIENCE = 200_000
@@ -112,24 +111,23 @@ class Index:
         self._cluster_time = 0
         self._clusters = 0
         self._other_video: set[int] = set()
+        self._others: set[int] = set()
         self._anchor = 1
         self._anchor_rows = 0
         self._walked = 0
         self._patience = PATIENCE
 
-    def advance(self, rows: int = sys.maxsize) -> None:
-        """Walk to the end of what the file holds now, or until there are ``rows`` rows."""
+    def advance(self) -> None:
+        """Walk to the end of what the file holds now."""
         self._size = os.fstat(self._file).st_size
         self._window = b""
         self.truncated = False
-        while self._at < self._size and not self.truncated and len(self.rows) < rows and self._step():
+        while self._at < self._size and not self.truncated and self._step():
             pass
 
     def _step(self) -> bool:
-        """Take one element; False when the file is none that this class can walk over."""
-        at = self._at - self._base
-        if at < 0 or at + ebml.LONGEST_HEADER > len(self._window):
-            self._window, self._base, at = os.pread(self._file, WINDOW, self._at), self._at, 0
+        """Take one element and all small ones that follow; False when the file cannot be walked over."""
+        at = self._seen(self._at, ebml.LONGEST_HEADER)
         found = ebml.read_element(self._window, at)
         self._walked += 1
         if self._at == 0:
@@ -153,7 +151,45 @@ class Index:
             self._resume()
         else:
             self._at = body + found.size
+            self._pass_over_others()
         return True
+
+    def _seen(self, position: int, length: int) -> int:
+        """Have ``length`` bytes from ``position`` in the window, or all there are; where in it they start."""
+        at = position - self._base
+        if at < 0 or at + length > len(self._window):
+            near = 0 <= at < NEAR_WINDOW
+            self._window = os.pread(self._file, NEAR_WINDOW if near else FAR_WINDOW, position)
+            self._base, at = position, 0
+        return at
+
+    def _pass_over_others(self) -> None:
+        """Pass over simple blocks of other tracks within the window, fast: most blocks are such."""
+        window, others = self._window, self._others
+        at = self._at - self._base
+        end = len(window) - 24
+        while at < end and window[at] == mkv.SIMPLE_BLOCK:
+            length = window[at + 1]
+            head = 2
+            if length & 0x80:
+                length &= 0x7F
+            elif length & 0x40:
+                length = (length & 0x3F) << 8 | window[at + 2]
+                head = 3
+            else:
+                break
+            body = at + head
+            after = body + length
+            if (
+                length < 6
+                or after > end
+                or window[body] not in others
+                or window[body + 4 : body + 6] == MAGIC
+            ):
+                break
+            at = after
+            self._walked += 1
+        self._at = self._base + at
 
     def _take(self, identity: int, body: int, size: int) -> bool:
         """Use a whole element; False when it can be none of Matroska's."""
@@ -162,7 +198,8 @@ class Index:
         if identity == mkv.TIMESTAMP:
             if size > 8:
                 return False
-            self._cluster_time = ebml.unsigned(os.pread(self._file, size, body))
+            at = self._seen(body, size)
+            self._cluster_time = ebml.unsigned(self._window[at : at + size])
         elif identity in {mkv.INFO, mkv.TRACKS, mkv.TAGS}:
             if size <= LARGEST_MASTER:
                 self._take_master(identity, os.pread(self._file, size, body))
@@ -178,36 +215,39 @@ class Index:
         elif self.video is None:
             self.tracks = mkv.parse_tracks(body)
             self.video = next((track for track in self.tracks if track.is_maevid), None)
-            self._other_video = {t.number for t in self.tracks if t.kind == "video" and t != self.video}
+            others = [track for track in self.tracks if track is not self.video]
+            self._other_video = {track.number for track in others if track.kind == "video"}
+            # As they stand at the start of a block, when the number takes one byte.
+            self._others = {track.number | 0x80 for track in others if track.number < 127}
 
     def _take_block(self, body: int, size: int) -> bool:
-        at = body - self._base
-        if at + _BEFORE_PACKET + MAX_HEADER > len(self._window):
-            self._window, self._base, at = os.pread(self._file, WINDOW, body), body, 0
-        number_bytes = 9 - self._window[at].bit_length() if size else 9
+        at = self._seen(body, min(size, _BEFORE_PACKET + MAX_HEADER))
+        block = self._window[at : at + min(size, _BEFORE_PACKET + MAX_HEADER)]
+        number_bytes = 9 - block[0].bit_length() if block else 9
         start = number_bytes + 3
-        if number_bytes > 8 or size < start or self.video is None:
+        if number_bytes > 8 or len(block) < start or self.video is None:
             return False
-        block = self._window[at : at + min(size, start + MAX_HEADER)]
         number = int.from_bytes(block[:number_bytes]) - (1 << 7 * number_bytes)
         ours = number == self.video.number
         # A damaged track number must not hide a picture: a packet that fits its block exactly is one.
         if not ours and (number in self._other_video or block[start : start + 2] != MAGIC):
             return True
-        header = _header_of(block[start:])
+        header = _header_of(block[start : start + MAX_HEADER])
         laced = block[start - 1] & 0x06
         exact = header is not None and header.packet_bytes == size - start and not laced
         if ours or exact:
-            time = self._cluster_time + int.from_bytes(block[start - 3 : start - 1], signed=True)
+            time = self._nanoseconds(int.from_bytes(block[start - 3 : start - 1], signed=True))
             state = GOOD if exact else DAMAGED
-            # An 8-byte time is far out of any column's range; a damaged one is as good as none.
-            nanoseconds = max(-(2**62), min(time * self._scale, 2**62))
             self.rows.append(
-                state, body + start, size - start, nanoseconds, self._clusters, header if exact else None
+                state, body + start, size - start, time, self._clusters, header if exact else None
             )
         if exact:
             self._trust(body + size)
         return True
+
+    def _nanoseconds(self, in_cluster: int) -> int:
+        """A block's time; one that only damage or malice makes so large is moved to a bound."""
+        return max(-(2**62), min((self._cluster_time + in_cluster) * self._scale, 2**62))
 
     def _trust(self, at: int) -> None:
         """Note that all before ``at`` surely is what it seems, and a search may start there."""
@@ -224,31 +264,35 @@ class Index:
             return
         if going_back:
             self.rows.cut(self._anchor_rows)
-        if self._clusters:
-            time = max(-(2**62), min(self._cluster_time * self._scale, 2**62))
-            self.rows.append(LOST, start, found - start, time, self._clusters)
+        rows = self.rows
+        if len(rows) and rows.state[-1] == LOST:
+            rows.size[-1] = found - rows.offset[-1]
+        elif self._clusters:
+            rows.append(LOST, start, found - start, self._nanoseconds(0), self._clusters)
         self._clusters += 1
         self._at = found
         self._trust(found + 1)
 
     def _find(self, start: int) -> int | None:
-        """Position of the first cluster, or block with a packet, that starts at or after ``start``."""
+        """Position of the first cluster, or block with a whole packet, that starts at or after ``start``."""
         wanted = (_CLUSTER_SYNC, _PACKET_SYNC) if self.video else (_TRACKS_SYNC,)
         margin = _BEFORE_PACKET + MAX_HEADER
         base = start
+        length = LEAST_CHUNK
         while base < self._size:
-            chunk = os.pread(self._file, CHUNK + 2 * margin, base)
+            chunk = os.pread(self._file, length + 2 * margin, base)
             hits = {sync: chunk.find(sync) for sync in wanted}
             while any(hit >= 0 for hit in hits.values()):
                 sync, hit = min(((s, h) for s, h in hits.items() if h >= 0), key=lambda item: item[1])
                 if sync == _PACKET_SYNC:
-                    block = _block_before(chunk, hit)
+                    block = _block_before(chunk, hit, self._size - base)
                     if block is not None:
                         return base + block
                 elif _is_master(chunk, hit):
                     return base + hit
                 hits[sync] = chunk.find(sync, hit + 1)
-            base += CHUNK
+            base += length
+            length = min(4 * length, CHUNK)
         return None
 
 
@@ -259,10 +303,11 @@ def _header_of(data: bytes) -> PacketHeader | None:
         return None
 
 
-def _block_before(data: bytes, packet: int) -> int | None:
-    """Where the block starts of which the packet at ``packet`` is the payload; None when there is none."""
+def _block_before(data: bytes, packet: int, end: int) -> int | None:
+    """Where the block starts of which the packet at ``packet`` is the payload; None when there is none, or it
+    goes on beyond ``end``, where the file ends."""
     header = _header_of(data[packet : packet + MAX_HEADER])
-    if header is None:
+    if header is None or packet + header.packet_bytes > end:
         return None
     for start in range(packet - 5, max(packet - _BEFORE_PACKET, 0) - 1, -1):
         if data[start] in {mkv.SIMPLE_BLOCK, mkv.BLOCK}:

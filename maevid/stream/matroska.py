@@ -28,7 +28,7 @@ PASSED_OVER = frozenset(
 """Elements of which a flat walk needs no more than the length."""
 
 TRACK_ENTRY, VIDEO, COLOUR, PROJECTION = 0xAE, 0xE0, 0x55B0, 0x7670
-CODEC_ID_ELEMENT, MAX_BLOCK_ADDITION = 0x86, 0x55EE
+CODEC_ID_ELEMENT, DEFAULT_DURATION, MAX_BLOCK_ADDITION = 0x86, 0x23E383, 0x55EE
 PIXEL_WIDTH, PIXEL_HEIGHT = 0xB0, 0xBA
 DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT, COLOUR_SPACE = 0x54B0, 0x54BA, 0x54B2, 0x2EB524
 TAG, SIMPLE_TAG, TAG_NAME, TAG_STRING = 0x7373, 0x67C8, 0x45A3, 0x4487
@@ -123,7 +123,7 @@ def _parse_track(data: bytes) -> Track:
             track = replace(track, language=ebml.text(body))
         elif child.id == 0x536E:
             track = replace(track, name=ebml.text(body))
-        elif child.id == 0x23E383:
+        elif child.id == DEFAULT_DURATION:
             track = replace(track, default_duration=ebml.unsigned(body))
         elif child.id == 0x6D80:
             track = replace(track, packed=True)

@@ -22,6 +22,7 @@ accepts bytes writes the same bytes again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 from zlib import crc32
 
 from maevid.errors import DamagedError
@@ -37,8 +38,7 @@ MAX_HEADER = 9 + 2 * 3 + 2 * 10 + 1 + MAX_PARTS * 10 + 8
 """Bytes of the longest header that :func:`read_header` accepts."""
 
 
-@dataclass(frozen=True, slots=True)
-class PacketHeader:
+class PacketHeader(NamedTuple):
     """The fields of a packet before its payload, as read and not yet checked against the CRC.
 
     ``header_bytes`` is the length of the header, ``checked_bytes`` how many of them the CRC covers.
@@ -154,32 +154,37 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> PacketHeader:
     :meth:`Packet.to_bytes` cannot have written or a picture of more than ``max_pixels`` luma samples.
     """
     if len(data) < 9:
-        raise DamagedError(f"packet ends after {len(data)} bytes, within its header")
+        raise _cut_within_header(data)
     if data[:2] != MAGIC:
         raise DamagedError("packet does not start with 'MV': it is damaged or no maevid packet")
     if data[2] != VERSION:
         raise DamagedError(f"packet has format version {data[2]}, this maevid reads version {VERSION}")
     if data[3] != KEY:
         raise DamagedError(f"packet has flags {data[3]:#04x} that this maevid does not know")
-    width, at = _read_uvarint(data, 9)
-    height, at = _read_uvarint(data, at)
-    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-        raise DamagedError(f"packet has an impossible picture size, {width}x{height}")
-    if width * height > max_pixels:
-        raise DamagedError(f"packet holds a {width}x{height} picture, over the limit of {max_pixels} pixels")
-    folded, at = _read_uvarint(data, at)
-    duration, at = _read_uvarint(data, at)
-    if duration >= 2**63:
-        raise DamagedError(f"packet has an impossible duration, {duration}")
-    count, at = _read_uvarint(data, at)
-    if not 1 <= count <= MAX_PARTS:
-        raise DamagedError(f"packet has an impossible number of parts, {count}")
-    lengths = []
-    for _ in range(count):
-        length, at = _read_uvarint(data, at)
-        lengths.append(length)
+    try:
+        width, at = _read_uvarint(data, 9)
+        height, at = _read_uvarint(data, at)
+        if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+            raise DamagedError(f"packet has an impossible picture size, {width}x{height}")
+        if width * height > max_pixels:
+            raise DamagedError(
+                f"packet holds a {width}x{height} picture, over the limit of {max_pixels} pixels"
+            )
+        folded, at = _read_uvarint(data, at)
+        duration, at = _read_uvarint(data, at)
+        if duration >= 2**63:
+            raise DamagedError(f"packet has an impossible duration, {duration}")
+        count, at = _read_uvarint(data, at)
+        if not 1 <= count <= MAX_PARTS:
+            raise DamagedError(f"packet has an impossible number of parts, {count}")
+        lengths = []
+        for _ in range(count):
+            length, at = _read_uvarint(data, at)
+            lengths.append(length)
+    except IndexError:
+        raise _cut_within_header(data) from None
     if len(data) < at + 8:
-        raise DamagedError(f"packet ends after {len(data)} bytes, within its header")
+        raise _cut_within_header(data)
     return PacketHeader(
         model=bytes(data[4:8]),
         rate_index=data[8],
@@ -194,6 +199,10 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> PacketHeader:
     )
 
 
+def _cut_within_header(data: bytes) -> DamagedError:
+    return DamagedError(f"packet ends after {len(data)} bytes, within its header")
+
+
 def _append_uvarint(out: bytearray, value: int) -> None:
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -202,16 +211,23 @@ def _append_uvarint(out: bytearray, value: int) -> None:
 
 
 def _read_uvarint(data: bytes, at: int) -> tuple[int, int]:
-    """The value that starts at ``at`` and the position after it; its shortest form only."""
+    """The value that starts at ``at`` and the position after it; its shortest form only.
+
+    Raises IndexError where ``data`` ends.
+    """
+    byte = data[at]
+    if byte < 0x80:
+        return byte, at + 1
+    second = data[at + 1]
+    if 0 < second < 0x80:
+        return byte & 0x7F | second << 7, at + 2
     value = 0
     for shift in range(0, 70, 7):
-        if at >= len(data):
-            raise DamagedError(f"packet ends after {len(data)} bytes, within its header")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            if (byte == 0 and shift) or value >= 2**64:
+            if byte == 0 or value >= 2**64:
                 break
             return value, at
     raise DamagedError("packet header holds a number that is not in its shortest form or too large")

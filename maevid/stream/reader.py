@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
+from maevid.atomic import reason
 from maevid.errors import DamagedError, InputError
-from maevid.stream.index import Index
+from maevid.stream.index import DAMAGED, Index
 from maevid.stream.matroska import Track
 from maevid.stream.packet import MAX_PIXELS, Packet
 from maevid.stream.recognize import open_descriptor, what_it_is
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
 _CARRIED = ("audio", "subtitle")
 LARGEST_PACKET = 2**28
 """Bytes of the largest packet that is taken into memory."""
+
+
+class HeaderFacts(NamedTuple):
+    """Of one picture: its packet's bytes, rate index (-1: damaged), duration, and size in luma samples."""
+
+    size: int
+    rate_index: int
+    duration: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,8 @@ class StreamReader:
 
     ``info`` holds the facts of the video: from the track's tags, or where those are lost from the track's
     header and the packets (then pts are block times in milliseconds). ``tags`` are the track's tags,
-    ``described`` what they mean to maevid.
+    ``described`` what they mean to maevid. ``warnings`` gathers lines for people about what had to be left
+    out.
 
     Raises InputError for what is no maevid file, and DamagedError for one that is cut before its first whole
     packet. A picture of more than ``max_pixels`` luma samples counts as damaged.
@@ -72,6 +84,7 @@ class StreamReader:
     def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
         self.path = Path(path)
         self.max_pixels = max_pixels
+        self.warnings: list[str] = []
         self._lock = threading.Lock()
         self._container: InputContainer | None = None
         self._file = open_descriptor(self.path)
@@ -90,9 +103,10 @@ class StreamReader:
             if not len(self):
                 raise DamagedError(f"{self.path} is cut before its first whole packet: nothing is left of it")
             self.info = self._make_info()
-        except BaseException:
-            os.close(self._file)
-            self._file = -1
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise InputError(f"cannot read {self.path}: {reason(error)}") from error
             raise
 
     def __len__(self) -> int:
@@ -114,7 +128,7 @@ class StreamReader:
     @property
     def shift(self) -> int:
         """Milliseconds by which times in the container are later than those that this class tells."""
-        return self.described.shift
+        return self._line.shift
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -130,14 +144,18 @@ class StreamReader:
         """Time of a picture in units of ``info.time_base``; nothing is read."""
         return self._line.pts[self._checked(index)]
 
-    def header_facts(self, index: int) -> tuple[int, int, int]:
-        """(bytes, rate index, duration) of a picture as its header tells, not checked; nothing is read.
-
-        (0, 0, 0) for a picture that is lost; rate index and duration are 0 where the header is damaged.
-        """
+    def header_facts(self, index: int) -> HeaderFacts | None:
+        """What the index holds of a picture, not checked against its CRC; None when it is lost. Nothing is
+        read."""
         row = self._line.row[self._checked(index)]
+        if row < 0:
+            return None
         rows = self._index.rows
-        return (0, 0, 0) if row < 0 else (rows.size[row], rows.rate[row], rows.duration[row])
+        if rows.state[row] == DAMAGED:
+            return HeaderFacts(rows.size[row], -1, 0, 0, 0)
+        return HeaderFacts(
+            rows.size[row], rows.rate[row], rows.duration[row], rows.width[row], rows.height[row]
+        )
 
     def coded(self, index: int) -> Coded:
         """The coded picture ``index`` (negative: from the end), checked. Raises IndexError beyond the end."""
@@ -160,8 +178,8 @@ class StreamReader:
     def packets(self, on_packet: Callable[[av.Packet[Stream]], None] | None = None) -> Iterator[Coded]:
         """All coded pictures in order; packets of other streams go to ``on_packet`` as their time comes.
 
-        Those are packets of :attr:`container`, their times shifted to go with the pictures' pts. Where the
-        file is damaged they end early.
+        Their stream indices are those of :attr:`container`, their times shifted to go with the pictures' pts.
+        Where the file is damaged they end early, and a line in ``warnings`` says so.
         """
         others = self._other_packets() if on_packet else iter(())
         waiting = next(others, None)
@@ -181,15 +199,9 @@ class StreamReader:
 
         Raises DamagedError when libavformat cannot open what is left of the file.
         """
-        import av
-        import av.error
-
         with self._lock:
             if self._container is None:
-                try:
-                    self._container = av.open(f"file:{self.path}", metadata_errors="replace")
-                except av.error.FFmpegError as error:
-                    raise DamagedError(f"{self.path} cannot be opened by FFmpeg: {error.strerror}") from error
+                self._container = self._open_container()
             return self._container
 
     @property
@@ -236,7 +248,12 @@ class StreamReader:
         size = self._index.rows.size[row]
         if size > LARGEST_PACKET:
             raise DamagedError(f"packet of {size} bytes is over the limit of {LARGEST_PACKET}")
-        data = os.pread(self._file, size, self._index.rows.offset[row])
+        if self._file < 0:
+            raise ValueError("the reader is closed")
+        try:
+            data = os.pread(self._file, size, self._index.rows.offset[row])
+        except OSError as error:
+            raise DamagedError(f"packet cannot be read: {reason(error)}") from error
         return Packet.from_bytes(data, max_pixels=self.max_pixels)
 
     def _is_intact(self, row: int) -> bool:
@@ -247,8 +264,7 @@ class StreamReader:
         return True
 
     def _make_timeline(self) -> Timeline:
-        described = self.described
-        return make_timeline(self._index.rows, described.time_base, described.shift, self._is_intact)
+        return make_timeline(self._index.rows, self.described.time_base, self._is_intact)
 
     def _find_track(self) -> Track:
         if self._index.video is not None:
@@ -273,9 +289,8 @@ class StreamReader:
 
     def _make_info(self) -> VideoInfo:
         track, told = self._track, self.described
-        rows, pts = self._index.rows, self._line.pts
+        rows = self._index.rows
         unit = told.time_base or Fraction(1, 1000)
-        last = self.header_facts(-1)[2] if told.time_base else 0
         sizes = next(((w, h) for w, h in zip(rows.width, rows.height, strict=True) if w), (0, 0))
         rate = told.average_rate
         if rate is None and track.default_duration:
@@ -290,33 +305,49 @@ class StreamReader:
             color=told.color or track.color,
             pixel_format=told.pixel_format or "yuv420p",
             codec=told.codec or "maevid",
-            frames=len(pts),
-            duration=float((max(pts) + last - min(pts)) * unit),
+            frames=len(self),
+            duration=float(self._duration() * unit),
             interlaced=told.interlaced or track.interlaced,
         )
+
+    def _duration(self) -> Fraction:
+        """From the first pts to the end of the last picture, which lasts as long as the others on average
+        where its packet does not tell."""
+        pts = self._line.pts
+        span = max(pts) - min(pts)
+        last = self.header_facts(-1)
+        if last is not None and last.duration and self.described.time_base:
+            return Fraction(span + last.duration)
+        return span + Fraction(span, max(1, len(pts) - 1))
+
+    def _open_container(self) -> InputContainer:
+        import av
+        import av.error
+
+        try:
+            return av.open(f"file:{self.path}", metadata_errors="replace")
+        except av.error.FFmpegError as error:
+            raise DamagedError(f"{self.path} cannot be opened by FFmpeg: {error.strerror}") from error
 
     def _other_packets(self) -> Iterator[av.Packet[Stream]]:
         import av.error
 
-        container = self.container
-        streams = [s for s in container.streams if s.index != self.video_index and s.type in _CARRIED]
-        if not streams:
-            return
         try:
-            container.seek(0)
-            for packet in container.demux(streams):
-                if packet.pts is None and packet.dts is None:
-                    continue
-                unit = Fraction(packet.time_base.numerator, packet.time_base.denominator)
-                moved = round(Fraction(self.shift, 1000) / unit)
-                if packet.pts is not None:
-                    packet.pts -= moved
-                if packet.dts is not None:
-                    packet.dts -= moved
-                yield packet
-        except av.error.FFmpegError:
-            # What follows the damage cannot be told from noise; the pictures do not depend on it.
-            return
+            with self._open_container() as container:
+                streams = [s for s in container.streams if s.index != self.video_index and s.type in _CARRIED]
+                for packet in container.demux(streams) if streams else ():
+                    if packet.pts is None and packet.dts is None:
+                        continue
+                    unit = Fraction(packet.time_base.numerator, packet.time_base.denominator)
+                    moved = round(Fraction(self.shift, 1000) / unit)
+                    if packet.pts is not None:
+                        packet.pts -= moved
+                    if packet.dts is not None:
+                        packet.dts -= moved
+                    yield packet
+        except (DamagedError, av.error.FFmpegError) as error:
+            # The pictures do not depend on it: they go on.
+            self.warnings.append(f"sound and subtitles of {self.path} end early, it is damaged: {error}")
 
 
 def _reopen(path: Path, max_pixels: int) -> StreamReader:

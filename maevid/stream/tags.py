@@ -8,7 +8,6 @@ MAEVID_WEIGHTS            full hash of the weights, hexadecimal
 MAEVID_PIXEL_FORMAT       of the source (``yuv420p10le``); coded is 8-bit 4:2:0
 MAEVID_COLOR              matrix/primaries/transfer (numbers of ITU-T H.273) and tv, pc or unknown
 MAEVID_SOURCE_CODEC       of the source (``h264``)
-MAEVID_SHIFT              milliseconds by which all tracks start later than in the source
 TIME_BASE                 seconds in one unit of the packets' pts and duration (``1/12800``)
 AVERAGE_RATE              frames per second (``30000/1001``)
 SAMPLE_ASPECT_RATIO       width over height of a sample (``4/3``)
@@ -43,7 +42,6 @@ class Described:
     source_codec: str | None
     pixel_format: str | None
     color: ColorTags | None
-    shift: int
     time_base: Fraction | None
     average_rate: Fraction | None
     sample_aspect_ratio: Fraction | None
@@ -86,7 +84,6 @@ def read_tags(tags: Mapping[str, str]) -> Described:
         source_codec=tags.get("MAEVID_SOURCE_CODEC") or None,
         pixel_format=tags.get("MAEVID_PIXEL_FORMAT") or None,
         color=_color(tags.get("MAEVID_COLOR")),
-        shift=_integer(tags.get("MAEVID_SHIFT")) or 0,
         time_base=_fraction(tags.get("TIME_BASE")),
         average_rate=_fraction(tags.get("AVERAGE_RATE")),
         sample_aspect_ratio=_fraction(tags.get("SAMPLE_ASPECT_RATIO")),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import av
 import av.error
@@ -15,7 +15,6 @@ import av.error
 from maevid.atomic import AtomicFile
 from maevid.errors import MaevidError, OutputError
 from maevid.stream.header import edit_tracks, fill_tags
-from maevid.stream.index import Index
 from maevid.stream.packet import Packet
 from maevid.stream.tags import describe
 from maevid.stream.timeline import milliseconds
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 _MILLISECOND = Fraction(1, 1000)
+_LARGEST_AREA = (2**31 - 1) // 8
+"""libavutil's own limit on width times height, each with a margin of 128."""
 _BLANK = " " * 20
 """Room for a number that is known only at the end."""
 _OPTIONS = {
@@ -38,7 +39,19 @@ _OPTIONS = {
     # Nothing lingers in memory: a file that is still growing can be read up to its last cluster.
     "flush_packets": "1",
 }
-_KNOWN_AT_THE_END = ("MAEVID_SHIFT", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "BPS")
+_KNOWN_AT_THE_END = ("NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "BPS")
+
+PICTURE_OVERHEAD = 9 + 20 + 31
+"""Bytes that the container adds to a picture at most: its block's header, a cluster's, and an entry in the
+cues."""
+OTHER_OVERHEAD = 17 + 20
+"""Bytes that the container adds to a packet of another stream at most: block group and cluster."""
+SOUND_OVERHEAD = 9
+"""The same for a packet of sound, which needs no block group and starts a cluster only at a cluster's limits."""
+CLUSTER_OVERHEAD, CLUSTER_SECONDS, CLUSTER_BYTES = 20, 5, 5_000_000
+"""Bytes of a cluster's header, and libavformat's limits of a cluster that no picture ends."""
+FILE_OVERHEAD = 64
+"""Bytes that the container adds at the end, whatever the file holds."""
 
 
 class StreamWriter:
@@ -74,6 +87,8 @@ class StreamWriter:
     ) -> None:
         if len(model) != 4:
             raise ValueError(f"a model is identified by 4 bytes, not {len(model)}")
+        if (info.width + 128) * (info.height + 128) >= _LARGEST_AREA:
+            raise OutputError(f"a {info.width}x{info.height} picture is too large to write, even for FFmpeg")
         self.path = Path(path)
         self.frames = 0
         self.packet_bytes = 0
@@ -82,7 +97,7 @@ class StreamWriter:
         self._first_pts = 0
         self._end_pts = 0
         self._last_time: int | None = None
-        self._started = False
+        self._header_bytes = 0
         self._size: int | None = None
         self._others: PassThrough | None = None
         self._atomic = AtomicFile(path)
@@ -130,6 +145,33 @@ class StreamWriter:
             return self._size
         return self._atomic.temporary.stat().st_size
 
+    def start(self) -> int:
+        """Write the header now, not with the first packet; returns its bytes, attachments and all counted.
+
+        The file that :meth:`close` completes has at most as many bytes as the header, FILE_OVERHEAD, all
+        payloads, PICTURE_OVERHEAD for each picture and OTHER_OVERHEAD for each packet of another stream.
+        """
+        if not self._header_bytes:
+            with self._failing_clearly():
+                self._container.start_encoding()
+                self._header_bytes = self._atomic.temporary.stat().st_size
+                # At once, so that even the unfinished file is a maevid file.
+                with self._atomic.temporary.open("r+b") as file:
+                    self._edit_tracks(file)
+        return self._header_bytes
+
+    def largest_overhead(
+        self, *, pictures: int, sound: int, other: int, seconds: float, file_bytes: int
+    ) -> int:
+        """Most bytes that the file can have beside the payloads of all packets; writes the header.
+
+        For so many pictures and packets of ``sound`` and ``other`` streams in ``seconds``, in a file of about
+        ``file_bytes``.
+        """
+        full = int(seconds / CLUSTER_SECONDS + file_bytes / CLUSTER_BYTES)
+        blocks = PICTURE_OVERHEAD * pictures + SOUND_OVERHEAD * sound + OTHER_OVERHEAD * other
+        return self.start() + FILE_OVERHEAD + blocks + CLUSTER_OVERHEAD * (2 + full)
+
     def write(self, packet: Packet) -> int:
         """Write one coded picture; returns its bytes. Raises ValueError for a packet of another model."""
         if packet.model != self._model:
@@ -139,8 +181,8 @@ class StreamWriter:
         time = milliseconds(packet.pts, self._info.time_base)
         time = time if self._last_time is None else max(time, self._last_time)
         end = milliseconds(packet.pts + packet.duration, self._info.time_base)
+        self.start()
         with self._failing_clearly():
-            self._start()
             block = av.Packet(data)
             block.stream = self._stream
             block.time_base = _MILLISECOND
@@ -162,8 +204,8 @@ class StreamWriter:
         The packet must not be used again.
         """
         if self._others is not None and self._others.wants(packet):
+            self.start()
             with self._failing_clearly():
-                self._start()
                 self._others.mux(packet)
 
     def close(self) -> None:
@@ -204,27 +246,16 @@ class StreamWriter:
         else:
             self.abort()
 
-    def _start(self) -> None:
-        """Write the header, once, so that even the unfinished file is a maevid file."""
-        if not self._started:
-            self._container.start_encoding()
-            self._started = True
-            with self._atomic.temporary.open("r+b") as file:
-                edit_tracks(file, self._info.sample_aspect_ratio)
+    def _edit_tracks(self, file: BinaryIO) -> None:
+        info = self._info
+        edit_tracks(file, info.sample_aspect_ratio, known_rate=info.average_rate is not None)
 
     def _finish_header(self) -> None:
         with self._atomic.temporary.open("r+b") as file:
             # libavformat has just written its own header again.
-            edit_tracks(file, self._info.sample_aspect_ratio)
-            file.flush()
-            index = Index(file.fileno())
-            index.advance(rows=1)
-            shift = round(index.rows.time[0] / 1_000_000) - milliseconds(
-                self._first_pts, self._info.time_base
-            )
+            self._edit_tracks(file)
             seconds = (self._end_pts - self._first_pts) * self._info.time_base
             values = {
-                "MAEVID_SHIFT": str(shift),
                 "NUMBER_OF_FRAMES": str(self.frames),
                 "NUMBER_OF_BYTES": str(self.packet_bytes),
                 "BPS": str(round(8 * self.packet_bytes / seconds)) if seconds else "",

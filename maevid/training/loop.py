@@ -171,5 +171,3 @@ class Trainer:
         model.load_state_dict(self.average.weights)
         model.entropy.set_exact(self.progress.exact)
         return model
-
-

@@ -25,7 +25,9 @@ class Objective:
     loss: Tensor
 
 
-def objective(model: ModulatedAutoencoder, output: TrainingOutput, lam: Tensor, step: int | None) -> Objective:
+def objective(
+    model: ModulatedAutoencoder, output: TrainingOutput, lam: Tensor, step: int | None
+) -> Objective:
     """R + λ·255²·D for each picture; before step 800 the rate of z counts only in part.
 
     A hyper-latent that has to pay for itself from the first step falls silent and stays so.

@@ -38,11 +38,13 @@ def decode_picture(path: Path) -> list[npt.NDArray[np.uint8]]:
     rgb = frame.to_ndarray(format="rgb24")
     height, width = rgb.shape[0] & ~1, rgb.shape[1] & ~1
     even = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb[:height, :width]), format="rgb24")
-    converted = even.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG)
+    converted = even.reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
+    )
     planes = []
     for index, plane in enumerate(converted.planes):
         rows, columns = (height, width) if index == 0 else (height // 2, width // 2)
-        samples = np.frombuffer(plane, np.uint8).reshape(rows, plane.line_size)
+        samples = np.frombuffer(memoryview(plane), np.uint8).reshape(rows, plane.line_size)
         planes.append(np.ascontiguousarray(samples[:, :columns]))
     return planes
 
@@ -67,7 +69,9 @@ class Pictures:
             if file.suffix.lower() in PICTURE_SUFFIXES
         )
         if not files:
-            raise InputError(f"no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}) in {', '.join(map(str, sources))}")
+            raise InputError(
+                f"no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}) in {', '.join(map(str, sources))}"
+            )
         key = hashlib.sha256(repr([(f.name, f.stat().st_size) for f in files]).encode()).hexdigest()[:16]
         data, index = cache / f"{key}.yuv", cache / f"{key}.json"
         if not index.exists():
@@ -121,7 +125,8 @@ def _to_full_range(samples: npt.NDArray[np.float32], *, chroma: bool) -> npt.NDA
         stretched = (samples - 128) * np.float32(255 / _CHROMA_RANGE) + 128
     else:
         stretched = (samples - _LIMITED_FLOOR) * np.float32(255 / _LUMA_RANGE)
-    return np.clip(np.rint(stretched), 0, 255)
+    rounded: npt.NDArray[np.float32] = np.clip(np.rint(stretched), 0, 255).astype(np.float32)
+    return rounded
 
 
 def _unpack(files: Sequence[Path], data: Path, index: Path) -> None:

@@ -12,15 +12,17 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
+from av.container.core import Flags
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Disposition, Stream
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from maevid.atomic import reason
 from maevid.errors import OutputError, UsageError
 from maevid.video.frame import Frame, VideoInfo
+from maevid.video.matroska import set_sample_aspect_ratio
 from maevid.video.notices import Notices
-from maevid.video.passthrough import KEEP_TIMES, PassThrough, copy_chapters_and_metadata
+from maevid.video.passthrough import MUXER_OPTIONS, PassThrough, copy_chapters_and_metadata
 from maevid.video.timeline import DEFAULT_RATE
 
 _NATIVE = "yuv420p"
@@ -54,10 +56,15 @@ class EncoderSink:
         source_video: int,
     ) -> None:
         self._name = name
+        self._path = path
+        self._aspect_ratio = info.sample_aspect_ratio
+        self._notices = notices
         self._reformatter = VideoReformatter()
         _check_encoder(encoder)
         try:
-            self._container = av.open(str(path), "w", container_options=dict(KEEP_TIMES))
+            self._container = av.open(str(path), "w", container_options=dict(MUXER_OPTIONS))
+            # Without random numbers and version names, the same frames give the same file.
+            self._container.flags |= cast(int, Flags.bitexact.value)
         except ValueError as error:
             raise UsageError(
                 f"FFmpeg knows no container with the ending of {name}; use .mkv or .mp4"
@@ -103,6 +110,7 @@ class EncoderSink:
         context.field_order = info.field_order
         context.thread_type = "AUTO"
         context.flags |= _FRAME_DURATION
+        stream.disposition = Disposition.default
         if info.rotation:
             stream.set_display_rotation(-info.rotation)
         context.open()
@@ -119,11 +127,11 @@ class EncoderSink:
         picture.color_trc = color.transfer
         picture.color_range = {None: 0, False: 1, True: 2}[color.full_range]
         wanted = self._stream.codec_context.pix_fmt
-        if wanted != _NATIVE:
-            picture = self._reformatter.reformat(picture, format=wanted, interpolation=_ACCURATE)
-        picture.pts, picture.time_base = frame.pts, frame.time_base
-        picture.duration = frame.duration
         with self._telling_failures():
+            if wanted != _NATIVE:
+                picture = self._reformatter.reformat(picture, format=wanted, interpolation=_ACCURATE)
+            picture.pts, picture.time_base = frame.pts, frame.time_base
+            picture.duration = frame.duration
             self._container.mux(self._stream.encode(picture))
 
     def wants(self, packet: Packet[Stream]) -> bool:
@@ -140,7 +148,16 @@ class EncoderSink:
         """Write what the encoder still holds, and the end of the file. Raises OutputError."""
         with self._telling_failures():
             self._container.mux(self._stream.encode(None))
+            is_matroska = self._container.format.name == "matroska"
             self._container.close()
+        if is_matroska and self._aspect_ratio != 1 and not self._set_aspect_ratio():
+            self._notices.add("aspect ratio", f"the sample aspect ratio {self._aspect_ratio} was lost")
+
+    def _set_aspect_ratio(self) -> bool:
+        try:
+            return set_sample_aspect_ratio(self._path, self._aspect_ratio)
+        except OSError as error:
+            raise OutputError(f"writing {self._name} failed: {reason(error)}") from error
 
     def abort(self) -> None:
         """Let go of the file, in whatever state it is."""

@@ -13,10 +13,16 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 
 from maevid.video.rates import rescale, time_base
+from maevid.video.subtitles import MOV_TEXT, SUBRIP, subrip_text
 
-# Open every output with these ``container_options``. FFmpeg's default would move all streams up when one of
-# them starts below zero, as audio with encoder delay does: video would come out 69 ms late with one clip.
-KEEP_TIMES = {"avoid_negative_ts": "disabled"}
+# Open every output with these ``container_options``.
+MUXER_OPTIONS = {
+    # FFmpeg would move all streams up when one of them starts below zero, as audio with encoder delay does:
+    # video would come out 69 ms late with one of our clips.
+    "avoid_negative_ts": "disabled",
+    # It would hold back ten seconds of pictures until the next subtitle comes; in microseconds.
+    "max_interleave_delta": "1000000",
+}
 
 _COPIED = ("audio", "subtitle")
 _MUXER_OWN = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands"})
@@ -29,7 +35,8 @@ class PassThrough:
     ``output`` for each stream that the container can hold, with codec parameters, metadata (language,
     title) and disposition. Attachments (fonts) need nothing more; for the others hand each packet of
     ``source`` for which :meth:`wants` is true to :meth:`mux`. Payloads stay bit by bit; times are rounded
-    to the output's unit (Matroska: 1 ms).
+    to the output's unit (Matroska: 1 ms). The one exception is MP4's text subtitles, which Matroska holds
+    as SubRip: their text is kept.
 
     ``skipped`` names, for people, every stream of ``source`` that stays behind, and why.
     ``video_index`` is the index in ``source.streams`` of the video stream that someone else codes.
@@ -42,6 +49,7 @@ class PassThrough:
         shared_times = output.format.flags & cast(int, Flags.ts_nonstrict.value)
         self._least_step = 0 if shared_times else 1
         self._streams: dict[int, Stream] = {}
+        self._subrip: set[int] = set()
         self._last_dts: dict[int, int] = {}
         self._next: dict[int, int] = {}
         for stream in source.streams:
@@ -51,14 +59,19 @@ class PassThrough:
             if obstacle:
                 self.skipped.append(f"{stream_label(stream)} ({obstacle})")
                 continue
-            copy = output.add_stream_from_template(stream)
+            if _becomes_subrip(stream, output):
+                copy = output.add_mux_stream(SUBRIP)
+                self._subrip.add(stream.index)
+            else:
+                copy = output.add_stream_from_template(stream)
             copy.metadata.update(_own_metadata(stream))
             copy.disposition = stream.disposition
             if stream.type in _COPIED:
                 self._streams[stream.index] = copy
 
     def wants(self, packet: Packet[Stream]) -> bool:
-        """Whether ``packet`` (of ``source``) is of a copied stream; false for the demuxer's flush packets."""
+        """Whether ``packet`` (of ``source``) is of a copied stream; false for the demuxer's flush
+        packets."""
         return packet.stream_index in self._streams and (packet.size > 0 or packet.pts is not None)
 
     def mux(self, packet: Packet[Stream]) -> None:
@@ -82,6 +95,12 @@ class PassThrough:
         if index in self._last_dts:
             out_dts = max(out_dts, self._last_dts[index] + self._least_step)
         self._last_dts[index] = out_dts
+        if index in self._subrip:
+            text = subrip_text(bytes(packet))
+            if not text:
+                return
+            packet = av.Packet(text)
+            packet.is_keyframe = True
         packet.stream = copy
         packet.time_base = unit
         packet.pts = max(rescale(pts, source_unit, unit), out_dts)
@@ -106,7 +125,8 @@ def copy_chapters_and_metadata(source: InputContainer, output: OutputContainer) 
 
 def stream_label(stream: Stream) -> str:
     """What to call a stream in a message to people: type, number, codec and language."""
-    codec = stream.codec_context.name if stream.codec_context is not None else stream.name
+    # PyAV's streams without a decoder have no name at all, attachments and data streams excepted.
+    codec = stream.codec_context.name if stream.codec_context is not None else getattr(stream, "name", None)
     details = [part for part in (codec, stream.language) if part and part != "und"]
     return f"{stream.type} stream {stream.index}" + (f" [{', '.join(details)}]" if details else "")
 
@@ -122,6 +142,13 @@ def _obstacle(stream: Stream, output: OutputContainer) -> str | None:
         return f"{output.format.name} takes no attachments"
     if stream.type in _COPIED and stream.codec_context is None:
         return "its codec is unknown"
+    if _becomes_subrip(stream, output) or _is_taken(stream, output):
+        return None
+    return f"{output.format.name} cannot hold this codec"
+
+
+def _is_taken(stream: Stream, output: OutputContainer) -> bool:
+    """Whether the muxer of ``output`` takes a copy of ``stream``."""
     # Only the muxer itself knows what it takes, and it says so when the header is written: try in memory.
     try:
         with av.open(io.BytesIO(), "w", format=output.format.name) as trial:
@@ -129,8 +156,14 @@ def _obstacle(stream: Stream, output: OutputContainer) -> str | None:
             copy.metadata.update(_own_metadata(stream))
             trial.start_encoding()
     except (ValueError, av.error.FFmpegError):
-        return f"{output.format.name} cannot hold this codec"
-    return None
+        return False
+    return True
+
+
+def _becomes_subrip(stream: Stream, output: OutputContainer) -> bool:
+    """Whether ``stream`` holds MP4 text for an output that knows SubRip only."""
+    is_mov_text = stream.codec_context is not None and stream.codec_context.name == MOV_TEXT
+    return is_mov_text and output.format.name == "matroska"
 
 
 def _own_metadata(stream: Stream) -> dict[str, str]:

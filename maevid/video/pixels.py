@@ -24,6 +24,7 @@ BT709 = 1
 BT601 = 6
 UNSPECIFIED = 2
 _HD_HEIGHT = 720
+_LUMA_WEIGHTS = {BT709: (0.2126, 0.0722), BT601: (0.299, 0.114)}
 _RGB_AS = "yuv444p12le"
 _ACCURATE = (
     Interpolation.BILINEAR
@@ -63,9 +64,12 @@ def layout_of(name: str) -> Layout:
     pixel_format = av.VideoFormat(name, 16, 16)
     components = pixel_format.components
     alpha = any(part.is_alpha for part in components) and not pixel_format.has_palette
+    depth = max(8, min(16, components[0].bits))
     if pixel_format.is_rgb or pixel_format.has_palette or pixel_format.is_bayer or name.startswith("xyz"):
-        return Layout(name, _RGB_AS, 12, False, False, False, True, alpha)
-    depth = components[0].bits
+        if depth == 8 or pixel_format.has_palette:
+            return Layout(name, _RGB_AS, 12, False, False, False, True, alpha)
+        planar = f"gbrp{depth}le"
+        return Layout(name, None if name == planar else planar, depth, False, False, False, True, alpha)
     if sum(not part.is_alpha for part in components) < 3:
         return _direct_or_via(name, "gray", depth, 16, 16, alpha)
     width, height = pixel_format.chroma_width(16), pixel_format.chroma_height(16)
@@ -79,7 +83,6 @@ def _direct_or_via(name: str, base: str, depth: int, width: int, height: int, al
     """A layout that numpy reads as it is where it can, else through the planar format of the same
     samples."""
     direct = _PLANAR.fullmatch(name) or _SEMI_PLANAR.fullmatch(name) or name in _PACKED
-    depth = max(8, min(16, depth))
     via = None if direct else base + (f"{depth}le" if depth > 8 else "")
     return Layout(name, via, depth, width < 16, height < 16, base == "gray", False, alpha)
 
@@ -118,6 +121,8 @@ class PixelConverter:
         interlaced = picture.interlaced_frame
         if layout.via is not None:
             picture = self._reformat(picture, layout, tags)
+        if picture.format.name.startswith("gbrp"):
+            return _deep_rgb_to_420(picture, tags.matrix), tags
         height, width = picture.height, picture.width
         y, *chroma = _read(picture)
         luma = _reduce(y, layout.depth, 1, full=full, chroma=False)
@@ -130,7 +135,7 @@ class PixelConverter:
     def _reformat(self, picture: av.VideoFrame, layout: Layout, tags: ColorTags) -> av.VideoFrame:
         """The picture in the planar format that the layout names."""
         try:
-            if not layout.rgb:
+            if not layout.rgb or layout.via != _RGB_AS:
                 return self._reformatter.reformat(picture, format=layout.via, interpolation=_ACCURATE)
             return self._reformatter.reformat(
                 picture,
@@ -186,6 +191,21 @@ def _to_420(samples: Samples, layout: Layout, *, full: bool, interlaced: bool) -
     if not layout.half_height:
         samples, weight = _halve_rows(samples, interlaced=interlaced), 2 * weight
     return _reduce(samples, layout.depth, weight, full=full, chroma=True)
+
+
+def _deep_rgb_to_420(picture: av.VideoFrame, matrix: int) -> Planes:
+    """Limited-range YUV of planar RGB above 8 bits, where swscale comes out up to 0.9 levels too bright."""
+    red_weight, blue_weight = _LUMA_WEIGHTS[matrix]
+    white = np.float32((1 << picture.format.components[0].bits) - 1)
+    green, blue, red = (
+        _rows(picture, i, np.dtype("<u2"), picture.width).astype(np.float32) / white for i in range(3)
+    )
+    luma = red_weight * red + (1 - red_weight - blue_weight) * green + blue_weight * blue
+    u = (blue - luma) * np.float32(112 / (1 - blue_weight))
+    v = (red - luma) * np.float32(112 / (1 - red_weight))
+    u, v = (_halve_rows(_halve_columns(part), interlaced=False) / 8 for part in (u, v))
+    y, u, v = (np.floor(part + 0.5).astype(np.uint8) for part in (16 + 219 * luma, 128 + u, 128 + v))
+    return y, u, v
 
 
 def _halve_columns(samples: Samples) -> Samples:

@@ -2,7 +2,7 @@
 
 PyAV 18 hands out `Fraction` or None; PyAV 19 is announced to hand out `AVRational`, whose "unset" is a
 false value (0/1, 0/0) instead of None. Both answer to `numerator` and `denominator`, and that is all that
-is used here.
+is used here. Their setters take a `Fraction` in both versions.
 """
 
 from __future__ import annotations
@@ -43,12 +43,6 @@ def time_base(thing: HasTimeBase, default: Fraction = MICROSECOND) -> Fraction:
 def frame_rate(stream: av.VideoStream) -> Fraction | None:
     """Frames per second: the stream's average, else FFmpeg's guess; None when neither is known."""
     return as_fraction(stream.average_rate) or as_fraction(stream.guessed_rate)
-
-
-def base_rate(stream: av.VideoStream) -> Fraction | None:
-    """The lowest rate at which every timestamp of the stream can be told exactly (FFmpeg's
-    ``r_frame_rate``)."""
-    return as_fraction(stream.base_rate)
 
 
 def sample_aspect_ratio(stream: av.VideoStream) -> Fraction:

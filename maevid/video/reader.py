@@ -3,6 +3,7 @@ times."""
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from maevid.video.timeline import Timeline
 # A string, since PyAV declares Packet generic in its stubs only.
 AnyPacket: TypeAlias = "Packet[Stream]"
 PROGRESSIVE = 1
+_DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 _DECODE_ERROR = "decode error"
 
 
@@ -37,9 +39,10 @@ class VideoReader:
     :attr:`on_packet` before iterating to be handed the packets of all other streams, in file order.
 
     Damage inside the stream is told in :attr:`warnings` and counted in :attr:`damaged`; decoding goes on.
-    Raises :class:`~maevid.errors.InputError`: from the constructor when the input is missing, unreadable,
-    has no video, no picture, or more than ``max_pixels`` luma samples in one; while iterating when the
-    picture size changes.
+    Only what FFmpeg's decoder tells is known: some (FFV1, MPEG-2) patch a broken part from the last
+    picture and say nothing. Raises :class:`~maevid.errors.InputError`: from the constructor when the input
+    is missing, unreadable, has no video, no picture, or more than ``max_pixels`` luma samples in one;
+    while iterating when the picture size changes.
     """
 
     def __init__(self, path: str | Path, *, stream: int | None = None, max_pixels: int | None = None) -> None:
@@ -48,9 +51,12 @@ class VideoReader:
         self._notices = Notices()
         self._converter = PixelConverter()
         self.container = open_input(path)
+        self._index = 0
+        self._used = False
         try:
             self._stream = choose_video(self.container, stream, self.name, self._notices)
             self._check_pixels(self._stream.width, self._stream.height, max_pixels)
+            self.stream_index = self._stream.index
             self._stream.thread_type = "AUTO"
             self.time_base = time_base(self._stream)
             self._timeline = Timeline(self.time_base, frame_rate(self._stream), self._notices)
@@ -60,13 +66,6 @@ class VideoReader:
         except BaseException:
             self.container.close()
             raise
-        self._index = 0
-        self._used = False
-
-    @property
-    def stream_index(self) -> int:
-        """Number of the video stream that is read."""
-        return self._stream.index
 
     @property
     def warnings(self) -> list[str]:
@@ -154,11 +153,7 @@ class VideoReader:
         if layout.alpha:
             self._notices.add("alpha", f"transparency ({layout.name}) is dropped")
         rate = frame_rate(stream)
-        duration = None
-        if stream.duration is not None:
-            duration = float(stream.duration * self.time_base)
-        elif self.container.duration is not None:
-            duration = self.container.duration / av.time_base
+        duration = self._duration()
         frames = stream.frames or (round(duration * rate) if duration and rate else 0)
         return VideoInfo(
             width=picture.width,
@@ -176,6 +171,16 @@ class VideoReader:
             field_order=field_order,
         )
 
+    def _duration(self) -> float | None:
+        """Seconds of the video stream: as the container or Matroska's tag says, else of the whole file."""
+        if self._stream.duration is not None:
+            return float(self._stream.duration * self.time_base)
+        tagged = _DURATION_TAG.match(self._stream.metadata.get("DURATION", ""))
+        if tagged:
+            hours, minutes, seconds = tagged.groups()
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return None if self.container.duration is None else self.container.duration / av.time_base
+
     def _rotation(self, picture: av.VideoFrame) -> int:
         """Clockwise angle of the display matrix, to the nearest quarter turn."""
         degrees = -picture.rotation
@@ -187,7 +192,7 @@ class VideoReader:
     def _frame(self, picture: av.VideoFrame) -> Frame:
         """The next frame from a decoded picture."""
         duration = picture.duration or 0
-        pts = self._timeline.place(picture.pts, picture.dts, duration)
+        pts = self._timeline.place(picture.pts, picture.dts)
         info = self.info
         if (picture.width, picture.height) != (info.width, info.height):
             where = f"frame {self._index} ({float(pts * self.time_base):.3f} s)"
@@ -198,7 +203,7 @@ class VideoReader:
             )
         if picture.is_corrupt:
             self._notices.add(_DECODE_ERROR, f"frame {self._index} is damaged in the source")
-        if picture.interlaced_frame:
+        if picture.interlaced_frame and not self._notices.count("interlaced"):
             self._notices.add(
                 "interlaced", "parts of the video are interlaced; fields are coded as one frame"
             )

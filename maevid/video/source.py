@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
 from av.container import InputContainer
+from av.container.core import Flags
 from av.stream import Disposition
 
 from maevid.atomic import STANDARD_STREAM
@@ -38,13 +40,18 @@ def open_input(path: str | Path) -> InputContainer:
         url, options = "file:" + os.fspath(path), {}
         _check_path(Path(path))
     try:
-        return av.open(url, "r", container_options=options, metadata_errors="replace")
+        container = av.open(url, "r", container_options=options, metadata_errors="replace")
     except PermissionError as error:
         raise InputError(f"{name} cannot be read: permission denied") from error
     except FileNotFoundError as error:
         raise InputError(f"{name} does not exist") from error
+    except av.error.EOFError as error:
+        raise InputError(f"{name} is empty, or ends before its first picture") from error
     except (ValueError, av.error.FFmpegError, OSError) as error:
         raise InputError(f"{name} is not a video that FFmpeg can read ({_words(error)})") from error
+    # PyAV asks FFmpeg to make up missing times; in AVI with B-frames those are wrong.
+    container.flags &= ~cast(int, Flags.gen_pts.value)
+    return container
 
 
 def choose_video(container: InputContainer, index: int | None, name: str, notices: Notices) -> av.VideoStream:

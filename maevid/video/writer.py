@@ -23,7 +23,7 @@ from maevid.video.y4m import Y4mSink
 _STANDARD_OUTPUT = 1
 Y4M_SUFFIX = ".y4m"
 DEFAULT_ENCODERS = {
-    ".mkv": ("ffv1", {"level": "3", "slicecrc": "1", "slices": "4", "g": "1"}),
+    ".mkv": ("ffv1", {"level": "3", "slicecrc": "1", "g": "1"}),
     ".mp4": ("libx264", {"crf": "16", "preset": "medium"}),
     ".m4v": ("libx264", {"crf": "16", "preset": "medium"}),
     ".mov": ("libx264", {"crf": "16", "preset": "medium"}),

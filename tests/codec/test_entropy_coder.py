@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,8 +31,9 @@ def any_case(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, FrequencyTables]:
     """Random tables (skewed to flat, narrow to the widest), symbols inside, near and far outside of them."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     rows, minima = [], []
-    for _ in range(draw(st.integers(1, 6))):
-        size = draw(st.sampled_from([1, 2, 3, 17, 300, 5000]) | st.just(65535))
+    widest = draw(st.sampled_from([1, 17, 300, 300, 300, 5000, 65535]))
+    for _ in range(draw(st.integers(1, 4))):
+        size = draw(st.sampled_from([1, 2, 3, widest]))
         rows.append(rng.dirichlet(np.full(size + 1, draw(st.sampled_from([0.01, 0.3, 100.0])))))
         minima.append(draw(st.integers(-(2**31), 2**31 - 65536) | st.integers(-300, 0)))
     tables = tables_from_probabilities(rows, minima)
@@ -45,7 +48,7 @@ def any_case(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, FrequencyTables]:
 
 
 @given(any_case())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_round_trip_cost_and_agreement(case: tuple[np.ndarray, np.ndarray, FrequencyTables]) -> None:
     symbols, indexes, tables = case
     data = encode(symbols, indexes, tables)
@@ -169,6 +172,26 @@ def test_threads_code_side_by_side() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(round_trip, cases)) == [round_trip(case) for case in cases]
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("numba"), reason="Numba is not installed")
+def test_coding_does_not_hold_up_other_threads() -> None:
+    symbols, indexes, tables = gaussian_case(100_000)
+    symbols, indexes = np.tile(symbols, 50), np.tile(indexes, 50)
+    data = encode(symbols, indexes, tables)
+    decoder = Decoder(data, tables)
+    with ThreadPoolExecutor(1) as pool:
+        began = time.perf_counter()
+        running = pool.submit(decoder.decode, indexes)
+        longest, last = 0.0, began
+        while not running.done():
+            time.sleep(0.0005)
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+        took = last - began
+    assert np.array_equal(running.result(), symbols)
+    # With the interpreter's lock held, this thread would have waited for all of it.
+    assert longest < 0.6 * took
 
 
 def test_any_integer_type_and_layout_of_indexes() -> None:

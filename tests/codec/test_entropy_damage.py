@@ -1,4 +1,4 @@
-"""Damaged strings: a clean DamagedError or wrong symbols, the same from both implementations, never a hang."""
+"""Damaged strings: a clean DamagedError or wrong symbols, alike from both implementations, never a hang."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_truncation_is_refused() -> None:
 
 
 def test_truncation_of_an_escaped_value_is_clean() -> None:
-    """The last bytes hold the first escaped value: a cut there leaves another value, and only the CRC tells."""
+    """The last bytes hold the first escaped value: a cut there changes it, which only the CRC can tell."""
     data, indexes, tables = small_case()
     whole = attempt(data, indexes, tables)
     accepted = [end for end in range(len(data)) if not check(data[:end], indexes, tables)]

@@ -1,8 +1,9 @@
-"""A codec made of numbers: clips whose frames have rate and distortion curves like real ones, and a pipeline for them.
+"""A codec made of numbers: clips whose frames have rate and distortion curves like real ones, and a
+pipeline for them.
 
-Every frame has R(λ) = header + exp(a + b·v + c·v²), v = ln(λ/λ_mid), and the distortion that makes λ its true slope
-(dD = −dR / (255²·pixels·λ)). What the codec writes differs from its estimate by a bias of the clip and a noise of the
-frame, together within 2 %, and is a whole number of bytes.
+Every frame has R(λ) = header + exp(a + b·v + c·v²), v = ln(λ/λ_mid), and the distortion that makes λ its
+true slope (dD = -dR / (255²·pixels·λ)). What the codec writes differs from its estimate by a bias of the
+clip and a noise of the frame, together within 2 %, and is a whole number of bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Clip:
-    """Numbers in place of pictures. ``bits`` and ``distortion`` have a row for each frame, a column for each index."""
+    """Numbers in place of pictures. ``bits`` and ``distortion`` have a row for each frame, a column for
+    each index.
+    """
 
     name: str
     timeline: Timeline
@@ -57,6 +60,11 @@ class Clip:
             )
             for f in (range(len(self)) if frames is None else frames)
         ]
+
+    def starved(self, bits_per_pixel: float) -> float:
+        """Share of the frames that no rate index brings to this rate: no live controller can help it."""
+        want = self.rate(bits_per_pixel) * np.array(self.timeline.gaps)
+        return float(np.mean((self.written[:, 0] > want) | (self.written[:, -1] < want)))
 
     def constant_psnr(self, total: int) -> float:
         """Mean PSNR of the best constant λ with the same bytes, between indices where need be."""
@@ -91,19 +99,27 @@ def make_clip(
     bits = 400 + np.exp(power)
     steps = np.diff(bits, axis=1) / (65025 * PIXELS * np.exp((v[1:] + v[:-1]) / 2) * SCALE.lam(127.5))
     top = 2e-5 + (bits[:, -1] - 400) / (65025 * PIXELS * SCALE.lams[-1])
-    distortion = top[:, None] + np.concatenate((np.cumsum(steps[:, ::-1], axis=1)[:, ::-1], np.zeros((n, 1))), axis=1)
+    falls = np.cumsum(steps[:, ::-1], axis=1)[:, ::-1]
+    distortion = top[:, None] + np.concatenate((falls, np.zeros((n, 1))), axis=1)
     clip_bias = float(rng.uniform(-0.012, 0.012)) if bias is None else bias
     noise = rng.uniform(-0.007, 0.007, n)[:, None] + rng.uniform(-0.0005, 0.0005, bits.shape)
     written = 8 * np.ceil(bits * (1 + clip_bias + noise) / 8)
     mean = np.full(n, 110.0) if brightness is None else brightness
     activity = 8 * np.exp(0.85 * (complexity + 1.2)) * np.exp(rng.normal(0, 0.02, n))
+    moved = motion * rng.uniform(0.8, 1.2, n) + np.abs(np.diff(mean, prepend=mean[0]))
+    still = motion * rng.uniform(0.8, 1.2, n)
+    still[list(cuts)] = 45
+    moved[0] = still[0] = 0
+    moved[list(cuts)] = 45
     statistics = tuple(
         FrameStatistics(
             seconds=times[i],
             mean=float(mean[i]),
             contrast=float(max(1.0, mean[i] / 2.2)),
             activity=float(activity[i]),
-            difference=0.0 if i == 0 else 45.0 if i in cuts else float(motion * rng.uniform(0.8, 1.2) + abs(mean[i] - mean[i - 1])),
+            difference=float(moved[i]),
+            structure=float(still[i]),
+            first=i == 0,
             histogram_distance=0.0 if i == 0 else 0.6 if i in cuts else 0.05,
         )
         for i in range(n)
@@ -127,7 +143,7 @@ def contents(seed: int = 0) -> dict[str, Clip]:
     second = list(range(25, n, 25))
     levels = rng.uniform(-2.4, -0.3, len(twelve) + 1)
     hard_easy = np.where(np.arange(n) // 25 % 2 == 0, -2.2, -0.5)
-    vfr = np.cumsum([0.0, *rng.choice([1 / 60, 1 / 25, 1 / 10, 0.5], n - 1, p=[0.4, 0.4, 0.15, 0.05])])
+    vfr = np.cumsum([0.0, *rng.choice([1 / 60, 1 / 25, 1 / 10, 0.25], n - 1, p=[0.4, 0.4, 0.17, 0.03])])
     faded, light = fade(n)
     clips = [
         make_clip("plain", -1.2 + wander(n), seed=seed),
@@ -137,7 +153,7 @@ def contents(seed: int = 0) -> dict[str, Clip]:
         make_clip("fade", faded, brightness=light, seed=seed),
         make_clip("cuts12", np.repeat(levels, 12)[:n] + wander(n, 0.005), cuts=twelve, seed=seed),
         make_clip("easyhard", hard_easy + wander(n, 0.005), cuts=second, seed=seed),
-        make_clip("ramp", np.linspace(-2.6, -0.3, n) + wander(n, 0.005), seed=seed),
+        make_clip("ramp", np.linspace(-2.2, -0.6, n) + wander(n, 0.005), seed=seed),
         make_clip("vfr", -1.2 + wander(n), seconds=vfr.tolist(), seed=seed),
         make_clip("29.97", -1.2 + wander(n), seconds=[i * 1001 / 30000 for i in range(n)], seed=seed),
     ]

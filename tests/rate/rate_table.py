@@ -2,25 +2,28 @@
 
     python tests/rate/rate_table.py [--seeds 3] [--batch 8]
 
-Columns: error of the target in % (PSNR: dB), underflows by the independent leaky bucket, the worst second against
-the target rate, p95 of abs(Δ log2 λ) inside scenes, frames to settle after a cut (within 0.25 of the scene's median
-log2 λ), PSNR lost against the best constant λ of the same bytes, codings and estimates per frame.
+Columns: error of the target in % (PSNR: dB; frame limit: the emptiest frame), underflows by an independent
+leaky bucket, the worst second against the target rate, p95 of abs(Δ log2 λ) inside scenes, frames to settle
+after a cut (within 0.25 of the scene's median log2 λ), PSNR lost against the best constant λ of the same
+bytes, codings and estimates per frame.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from rate_simulator import SCALE, Clip, Run, contents, encode
+from rate_simulator import PIXELS, SCALE, Clip, Run, contents, encode
 
 from maevid.errors import TargetError
 from maevid.rate import RateRequest, RateResult, leaky_bucket, make_controller, sample_frames, trial_indices
 
-MODES = ("two-pass", "sampled", "one-pass", "size", "peak", "peak one-pass", "psnr")
+MODES = ("two-pass", "sampled", "one-pass", "size", "peak", "peak one-pass", "psnr", "frame-bytes")
+OVERHEAD = 9000
 TARGETS = (0.1, 0.3, 0.8)
 
 
@@ -33,6 +36,7 @@ class Row:
     mode: str
     target: float
     result: RateResult | None
+    error: float = 0.0
     underflows: int = 0
     worst_second: float = 0.0
     ripple: float = 0.0
@@ -40,29 +44,22 @@ class Row:
     lost: float = 0.0
     codings: float = 0.0
     estimates: float = 0.0
-
-    @property
-    def error(self) -> float:
-        """Error of the target; % for rates, dB for PSNR."""
-        assert self.result is not None
-        assert self.result.error is not None
-        return self.result.error * (1 if self.result.unit == "dB" else 100)
+    starved: float = 0.0
 
 
 def request_for(clip: Clip, mode: str, target: float) -> RateRequest:
     """The request of a mode for a target in bits per pixel."""
     rate = clip.rate(target)
-    if mode == "one-pass":
-        return RateRequest(bitrate=rate, passes=1)
-    if mode == "size":
-        return RateRequest(size=int(rate * clip.timeline.duration / 8) + 9000)
-    if mode == "peak":
-        return RateRequest(bitrate=rate, maxrate=1.4 * rate, bufsize=1.0 * rate)
-    if mode == "peak one-pass":
-        return RateRequest(bitrate=rate, passes=1, maxrate=1.4 * rate, bufsize=1.0 * rate)
-    if mode == "psnr":
-        return RateRequest(psnr={0.1: 27.0, 0.3: 31.0, 0.8: 35.0}[target])
-    return RateRequest(bitrate=rate)
+    size = int(rate * clip.timeline.duration / 8) + OVERHEAD
+    psnr = {0.1: 27.0, 0.3: 31.0, 0.8: 35.0}
+    return {
+        "one-pass": RateRequest(bitrate=rate, passes=1),
+        "size": RateRequest(size=size),
+        "peak": RateRequest(bitrate=rate, maxrate=1.2 * rate, bufsize=0.4 * rate),
+        "peak one-pass": RateRequest(bitrate=rate, passes=1, maxrate=1.2 * rate, bufsize=0.4 * rate),
+        "frame-bytes": RateRequest(frame_bytes=round(target * PIXELS / 8)),
+        "psnr": RateRequest(psnr=psnr[target]),
+    }.get(mode, RateRequest(bitrate=rate))
 
 
 def run_mode(clip: Clip, mode: str, target: float, batch: int = 8) -> Row:
@@ -78,7 +75,7 @@ def run_mode(clip: Clip, mode: str, target: float, batch: int = 8) -> Row:
             timeline=clip.timeline,
             costs=clip.costs(trials, frames) if two_pass else (),
             cuts=clip.cuts,
-            overhead_bytes=9000 if mode == "size" else 0,
+            overhead_bytes=OVERHEAD if mode == "size" else 0,
         )
         run = encode(clip, controller, batch)
     except TargetError:
@@ -91,6 +88,7 @@ def run_mode(clip: Clip, mode: str, target: float, batch: int = 8) -> Row:
         mode,
         target,
         controller.result(),
+        error_of(request, controller.result(), run),
         underflows=len(leaky_bucket(run.sizes, run.times, maxrate, bufsize)) if maxrate and bufsize else 0,
         worst_second=worst_second(clip, run) / clip.rate(target),
         ripple=ripple(clip, run),
@@ -98,7 +96,18 @@ def run_mode(clip: Clip, mode: str, target: float, batch: int = 8) -> Row:
         lost=clip.constant_psnr(sum(r.bits for r in run.reports)) - run.mean_psnr,
         codings=run.encodes / len(clip),
         estimates=(run.estimates + extra) / len(clip),
+        starved=clip.starved(target),
     )
+
+
+def error_of(request: RateRequest, result: RateResult, run: Run) -> float:
+    """Error of the target: % for rates and sizes, dB for PSNR; for a frame limit what the emptiest frame that
+    could have had more bits leaves of it, in %."""
+    assert result.error is not None
+    if request.frame_bytes is None:
+        return result.error * (1 if result.unit == "dB" else 100)
+    fills = [r.bits / 8 / request.frame_bytes for r in run.reports if r.rate_index < SCALE.highest]
+    return 100 * (max([1.0, *fills]) - 1) or 100 * (min([1.0, *fills]) - 1)
 
 
 def worst_second(clip: Clip, run: Run) -> float:
@@ -113,7 +122,7 @@ def worst_second(clip: Clip, run: Run) -> float:
 def scenes(clip: Clip) -> Iterator[range]:
     """Frames scene by scene."""
     bounds = [0, *clip.cuts, len(clip)]
-    return (range(a, b) for a, b in zip(bounds, bounds[1:], strict=False))
+    return (range(a, b) for a, b in itertools.pairwise(bounds))
 
 
 def ripple(clip: Clip, run: Run) -> float:
@@ -134,6 +143,11 @@ def settle(clip: Clip, run: Run) -> int:
     return worst
 
 
+def unforeseeable(row: Row) -> bool:
+    """One pass over a clip of which a quarter cannot have the target rate at any index: not summed up."""
+    return "one-pass" in row.mode and row.starved >= 0.25
+
+
 def main() -> None:
     """Print the table and a summary by mode."""
     parser = argparse.ArgumentParser(description="The rate table, in simulation.")
@@ -143,8 +157,8 @@ def main() -> None:
     parser.add_argument("--mode")
     arguments = parser.parse_args()
     print(
-        f"{'content':<10}{'mode':<14}{'bpp':>5}{'error':>9}{'under':>6}{'worst s':>8}{'ripple':>8}{'settle':>7}"
-        f"{'lost dB':>8}{'codings':>8}{'estim.':>7}"
+        f"{'content':<10}{'mode':<14}{'bpp':>5}{'error':>9}{'under':>6}{'worst s':>8}{'ripple':>8}"
+        f"{'settle':>7}{'lost dB':>8}{'codings':>8}{'estim.':>7}"
     )
     rows = []
     for seed in range(arguments.seeds):
@@ -162,19 +176,21 @@ def main() -> None:
                         print(f"{head}  out of reach, and said so before any frame was coded")
                         continue
                     print(
-                        f"{head}{row.error:>+9.3f}{row.underflows:>6}{row.worst_second:>8.2f}{row.ripple:>8.3f}"
-                        f"{row.settle:>7}{row.lost:>8.3f}{row.codings:>8.2f}{row.estimates:>7.2f}",
+                        f"{head}{row.error:>+9.3f}{row.underflows:>6}{row.worst_second:>8.2f}"
+                        f"{row.ripple:>8.3f}{row.settle:>7}{row.lost:>8.3f}{row.codings:>8.2f}{row.estimates:>7.2f}"
+                        f"{'  starved' if unforeseeable(row) else ''}",
                         flush=True,
                     )
     print()
     for mode in MODES:
-        done = [r for r in rows if r.mode == mode and r.result is not None]
+        done = [r for r in rows if r.mode == mode and r.result is not None and not unforeseeable(r)]
         if done:
-            errors = [abs(r.error) for r in done if r.frames >= 10]
+            least = 250 if "one-pass" in mode else 10
+            errors = [abs(r.error) for r in done if r.frames >= least]
             print(
-                f"{mode:<14} {len(done):>3} runs, abs(error) on 10 frames or more: mean {statistics.mean(errors):.3f}, "
-                f"worst {max(errors):.3f}; underflows {sum(r.underflows for r in done)}; worst loss "
-                f"{max(r.lost for r in done):.3f} dB"
+                f"{mode:<14} {len(done):>3} runs, abs(error) on {least} frames or more: mean "
+                f"{statistics.mean(errors):.3f}, worst {max(errors):.3f}; underflows "
+                f"{sum(r.underflows for r in done)}; worst loss {max(r.lost for r in done):.3f} dB"
             )
 
 

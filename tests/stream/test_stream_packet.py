@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streamfiles import unhurried
 
 from maevid.errors import DamagedError
 from maevid.stream.packet import MAX_HEADER, Packet, read_header
@@ -36,6 +37,7 @@ def sealed(data: bytes, header_bytes: int) -> bytes:
     return data[: header_bytes - 4] + crc.to_bytes(4, "little") + data[header_bytes:]
 
 
+@unhurried
 @given(packets)
 def test_packet_survives_the_round_trip(packet: Packet) -> None:
     data = packet.to_bytes()
@@ -71,7 +73,7 @@ def test_every_cut_and_every_extra_byte_is_noticed() -> None:
         Packet.from_bytes(data + b"\0")
 
 
-@settings(max_examples=500)
+@settings(unhurried, max_examples=500)
 @given(st.binary(max_size=200), st.booleans())
 def test_arbitrary_bytes_are_refused(noise: bytes, with_magic: bool) -> None:
     data = b"MV\x01\x01" + noise if with_magic else noise

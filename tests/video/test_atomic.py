@@ -27,9 +27,14 @@ def test_the_file_appears_only_at_the_end(tmp_path: Path) -> None:
 def test_a_failure_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "out.mkv"
     target.write_bytes(b"old")
-    with pytest.raises(error), atomic_output(target) as temporary:
-        temporary.write_bytes(b"half")
-        raise error
+
+    def fail() -> None:
+        with atomic_output(target) as temporary:
+            temporary.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["out.mkv"]
 

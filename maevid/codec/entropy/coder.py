@@ -131,9 +131,9 @@ class Decoder:
         return symbols
 
     def finish(self) -> None:
-        """Check that all of the string was taken and the state is where encoding began (a 24-bit check).
+        """Check that all of the string was taken and the state is back at 2²⁴ (24 bits of check).
 
-        Raises DamagedError when not: the data, a table or the number of symbols is not what was encoded. It is
+        Raises DamagedError when not: data, tables or the number of symbols are not what was encoded. It is
         no check of escaped values, whose bytes stand apart; the packet's CRC is.
         """
         at_end = self._at == self._limit if self._started else len(self._data) == 0

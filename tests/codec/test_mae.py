@@ -1,0 +1,145 @@
+"""The MAE codec on real frames: round trips, batches, estimates, damage."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from maevid.errors import DamagedError, LatentError, MaevidError, ModelError
+from maevid.pipeline.measure import psnr
+from maevid.stream.packet import Packet
+from maevid.video.frame import Frame
+
+
+def crop(frame: Frame, width: int, height: int) -> Frame:
+    half = (slice((height + 1) // 2), slice((width + 1) // 2))
+    return Frame(frame.y[:height, :width], frame.u[half], frame.v[half], frame.pts, frame.time_base)
+
+
+@pytest.mark.parametrize("rate_index", [0, 100, 255])
+def test_round_trip_through_bytes(mae, hall_frames, rate_index) -> None:
+    encoded = mae.encode(hall_frames[0], rate_index, reconstruct=True)
+    packet = Packet.from_bytes(encoded.packet.to_bytes())
+    assert packet == encoded.packet
+    for got, expected in zip(mae.decode(packet), encoded.reconstruction, strict=True):
+        assert np.array_equal(got, expected)
+
+
+def test_more_rate_gives_less_distortion(mae, hall_frames) -> None:
+    frame = hall_frames[3]
+    points = []
+    for index in range(0, 256, 51):
+        encoded = mae.encode(frame, index, reconstruct=True)
+        points.append((len(encoded.packet.to_bytes()), psnr(frame.y, encoded.reconstruction[0])))
+    assert points == sorted(points)
+    assert len({size for size, _ in points}) == len(points)
+    assert points[-1][1] > 38
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 2), (15, 17), (16, 16), (33, 64), (320, 180)])
+def test_any_size(mae, hall_frames, width, height) -> None:
+    frame = crop(hall_frames[0], width, height)
+    packet = mae.encode(frame, 200).packet
+    planes = mae.decode(packet)
+    assert [p.shape for p in planes] == [p.shape for p in frame.planes]
+    assert psnr(frame.y, planes[0]) > 28
+
+
+def test_a_batch_gives_the_bytes_of_single_frames(mae, hall_frames) -> None:
+    frames, indices = hall_frames[:5], [10, 90, 130, 200, 250]
+    together = mae.encode_batch(frames, indices)
+    for frame, index, encoded in zip(frames, indices, together, strict=True):
+        assert mae.encode(frame, index).packet.to_bytes() == encoded.packet.to_bytes()
+
+
+def test_thread_count_does_not_change_bytes(mae, hall_frames) -> None:
+    before = torch.get_num_threads()
+    made = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            made.append(mae.encode(hall_frames[1], 140).packet.to_bytes())
+    finally:
+        torch.set_num_threads(before)
+    assert made[0] == made[1]
+
+
+def test_estimates_lie_within_two_percent(mae, hall_frames) -> None:
+    indices = [20, 120, 220]
+    estimates = mae.estimate_bits(hall_frames[:2], indices)
+    for row, frame in enumerate(hall_frames[:2]):
+        for column, index in enumerate(indices):
+            true = 8 * len(mae.encode(frame, index).packet.to_bytes())
+            assert estimates[row, column] == pytest.approx(true, rel=0.02)
+
+
+def test_parts_add_up_to_the_packet(mae, hall_frames) -> None:
+    encoded = mae.encode(hall_frames[0], 128)
+    assert sum(encoded.parts.values()) == 8 * len(encoded.packet.to_bytes())
+    assert set(encoded.parts) == {"header", "hyper", "latent"}
+    assert min(encoded.parts.values()) > 0
+
+
+def test_block_bits_add_up_to_the_payload(mae, hall_frames) -> None:
+    frame = crop(hall_frames[0], 300, 170)
+    packet = mae.encode(frame, 120).packet
+    bits = mae.block_bits(packet)
+    assert bits.shape == (11, 19)
+    assert bits.sum() == pytest.approx(8 * (len(packet.parts[0]) - 4), rel=0.01)
+    assert bits.min() > 0
+    assert bits.max() > 4 * np.median(bits)
+
+
+def test_a_packet_of_other_weights_says_what_it_needs(mae, hall_frames) -> None:
+    packet = replace(mae.encode(hall_frames[0], 100).packet, model=b"\x01\x02\x03\x04")
+    with pytest.raises(ModelError, match="01020304"):
+        mae.decode(packet)
+
+
+def test_a_wrong_check_value_is_told_apart_from_damage(mae, hall_frames) -> None:
+    packet = mae.encode(hall_frames[0], 100).packet
+    with pytest.raises(LatentError, match="not the encoder's"):
+        mae.check(replace(packet, latent_check=packet.latent_check ^ 1))
+
+
+def test_damaged_payloads_never_crash(mae, hall_frames) -> None:
+    """A payload whose CRC was forged to fit still ends in a clean error, not in a picture."""
+    frame = crop(hall_frames[0], 64, 64)
+    packet = mae.encode(frame, 120).packet
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        payload = bytearray(packet.parts[0])
+        for at in random.integers(len(payload), size=random.integers(1, 4)):
+            payload[at] ^= 1 << int(random.integers(8))
+        if bytes(payload) == packet.parts[0]:
+            continue
+        with pytest.raises(MaevidError):
+            mae.decode(replace(packet, parts=(bytes(payload),)))
+        refused += 1
+    assert refused > 100
+    with pytest.raises(DamagedError):
+        mae.decode(replace(packet, parts=(packet.parts[0], b"")))
+    with pytest.raises(DamagedError):
+        mae.decode(replace(packet, parts=(packet.parts[0][:10],)))
+
+
+def test_rate_indices_outside_the_range_are_refused(mae, hall_frames) -> None:
+    for index in (-1, 256):
+        with pytest.raises(ValueError, match="0 to 255"):
+            mae.encode(hall_frames[0], index)
+
+
+def test_flat_frames_cost_next_to_nothing(mae) -> None:
+    half = np.full((90, 160), 128, np.uint8)
+    black = Frame(np.full((180, 320), 16, np.uint8), half, half.copy(), 0, Fraction(1, 25))
+    packet = mae.encode(black, 60).packet
+    assert len(packet.to_bytes()) < 400
+    planes = mae.decode(packet)
+    assert abs(int(planes[0].mean()) - 16) <= 2
+    assert zlib.crc32(packet.to_bytes()) == zlib.crc32(mae.encode(black, 60).packet.to_bytes())

@@ -1,0 +1,256 @@
+"""The compress job from inside: events, control, every rate mode on a real clip."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maevid.codec.interface import CodecOptions
+from maevid.errors import MaevidError
+from maevid.pipeline.compress import CompressOptions, compress
+from maevid.pipeline.dry_run import dry_run
+from maevid.pipeline.events import (
+    Aborted,
+    Control,
+    Event,
+    PauseChanged,
+    Phase,
+    PhaseChanged,
+    Progress,
+    TargetChanged,
+    Totals,
+)
+from maevid.pipeline.first_pass import sampled
+from maevid.pipeline.prefetch import Prefetch
+from maevid.rate import RateRequest, leaky_bucket, parse_zone
+from maevid.report import FrameReport
+from maevid.report_io import read_recording
+from maevid.stream.reader import StreamReader
+
+
+def job(clip: Path, out: Path, measure: bool = False, **request: object) -> CompressOptions:
+    return CompressOptions(
+        str(clip), str(out), RateRequest(**request), codec_options=CodecOptions(device="cpu"), measure=measure
+    )
+
+
+def sizes(path: Path) -> list[int]:
+    with StreamReader(path) as reader:
+        return [c.size for c in reader]
+
+
+def test_events_tell_the_whole_story(hall: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    result = compress(job(hall, tmp_path / "o.mkv", measure=True, bitrate=200_000), events.append)
+    phases = [e.phase for e in events if isinstance(e, PhaseChanged)]
+    assert phases == [Phase.OPENING, Phase.ANALYSIS, Phase.ENCODE, Phase.DONE]
+    totals = next(e for e in events if isinstance(e, Totals))
+    assert (totals.width, totals.height, totals.target_bitrate, totals.codec) == (320, 180, 200_000, "mae")
+    assert [e.done for e in events if isinstance(e, Progress)] == list(range(1, 13))
+    reports = [e for e in events if isinstance(e, FrameReport)]
+    assert [r.index for r in reports] == list(range(12))
+    assert [8 * s for s in sizes(tmp_path / "o.mkv")] == [r.bits for r in reports]
+    assert all(sum(r.parts.values()) == r.bits for r in reports)
+    assert all(20 < r.psnr["y"] < 60 for r in reports)
+    assert {"decode", "analysis", "entropy", "synthesis", "mux"} <= set(reports[0].stage_seconds)
+    assert result.frames == 12
+    assert result.file_bytes == (tmp_path / "o.mkv").stat().st_size
+    assert abs(result.rate.error) < 0.01
+
+
+def test_reported_psnr_is_that_of_the_decoded_packet(mae, hall: Path, hall_frames, tmp_path: Path) -> None:
+    reports: list[FrameReport] = []
+    compress(
+        job(hall, tmp_path / "o.mkv", measure=True, quality=50),
+        lambda e: reports.append(e) if isinstance(e, FrameReport) else None,
+    )
+    with StreamReader(tmp_path / "o.mkv") as reader:
+        luma = mae.decode(reader.packet(5))[0]
+    error = np.square(luma.astype(int) - hall_frames[5].y).mean()
+    assert reports[5].psnr["y"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-6)
+    assert {r.rate_index for r in reports} == {128}
+
+
+def test_size_is_never_over_and_nearly_used(bunny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mkv"
+    compress(job(bunny, out, size=150_000))
+    assert 0.97 * 150_000 <= out.stat().st_size <= 150_000
+
+
+def test_frame_limit_holds_for_every_frame(hall: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mkv"
+    compress(job(hall, out, frame_bytes=1500))
+    assert max(sizes(out)) <= 1500
+    assert np.mean(sizes(out)) > 0.95 * 1500
+
+
+def test_psnr_target(hall: Path, tmp_path: Path) -> None:
+    result = compress(job(hall, tmp_path / "o.mkv", measure=True, psnr=34.0))
+    assert abs(result.rate.error) < 0.1
+
+
+def test_peak_limit_never_underflows(bunny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mkv"
+    compress(job(bunny, out, bitrate=500_000, maxrate=520_000, bufsize=100_000))
+    with StreamReader(out) as reader:
+        times = [float(c.pts * reader.info.time_base) for c in reader]
+    assert leaky_bucket(sizes(out), times, 520_000, 100_000) == []
+
+
+def test_zones_set_the_rate_of_their_frames(hall: Path, tmp_path: Path) -> None:
+    reports: list[FrameReport] = []
+    compress(
+        job(hall, tmp_path / "o.mkv", quality=20, zones=(parse_zone("3-5:quality=80"),)),
+        lambda e: reports.append(e) if isinstance(e, FrameReport) else None,
+    )
+    assert [r.rate_index for r in reports] == [51] * 3 + [204] * 3 + [51] * 6
+
+
+def test_one_pass_comes_near_the_target(bunny: Path, tmp_path: Path) -> None:
+    result = compress(job(bunny, tmp_path / "o.mkv", bitrate=500_000, passes=1))
+    # The promise is 4 % on 250 frames; this clip has 60.
+    assert abs(result.rate.error) < 0.06
+
+
+def test_finish_early_leaves_a_valid_file(bunny: Path, tmp_path: Path) -> None:
+    control, out = Control(), tmp_path / "o.mkv"
+
+    def listen(event: Event) -> None:
+        if isinstance(event, FrameReport) and event.index == 20:
+            control.finish_early()
+
+    result = compress(job(bunny, out, quality=30), listen, control)
+    assert 21 <= result.frames < 40
+    with StreamReader(out) as reader:
+        assert len(reader) == result.frames
+        assert not reader.truncated
+
+
+def test_abort_leaves_nothing(bunny: Path, tmp_path: Path) -> None:
+    control = Control()
+    events: list[Event] = []
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, FrameReport):
+            control.abort()
+
+    with pytest.raises(Aborted):
+        compress(job(bunny, tmp_path / "o.mkv", quality=30), listen, control)
+    assert os.listdir(tmp_path) == []
+    assert events[-1] == PhaseChanged(Phase.ABORTED)
+
+
+def test_pause_and_a_new_target_while_it_runs(bunny: Path, tmp_path: Path) -> None:
+    control, out = Control(), tmp_path / "o.mkv"
+    events: list[Event] = []
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, FrameReport) and event.index == 10:
+            control.pause()
+            control.set_target(1_000_000)
+        if event == PauseChanged(True):
+            control_later.start()
+
+    import threading
+
+    control_later = threading.Timer(0.2, control.resume)
+    compress(job(bunny, out, bitrate=400_000), listen, control)
+    assert [e for e in events if isinstance(e, PauseChanged)] == [PauseChanged(True), PauseChanged(False)]
+    changed = next(i for i, e in enumerate(events) if isinstance(e, TargetChanged))
+    rest = [e for e in events[changed:] if isinstance(e, FrameReport)]
+    assert sum(r.bits for r in rest) / (len(rest) / 25) == pytest.approx(1_000_000, rel=0.03)
+
+
+def test_a_failing_listener_does_not_leave_a_file(hall: Path, tmp_path: Path) -> None:
+    def listen(event: Event) -> None:
+        if isinstance(event, FrameReport):
+            raise RuntimeError("reader broke")
+
+    with pytest.raises(RuntimeError, match="reader broke"):
+        compress(job(hall, tmp_path / "o.mkv", quality=30), listen)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_unreachable_target_is_told_before_the_output_is_touched(hall: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mkv"
+    out.write_bytes(b"precious")
+    with pytest.raises(MaevidError, match="/s"):
+        compress(job(hall, out, bitrate=1e9))
+    assert out.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("count", [1, 24, 25, 80])
+def test_sampling_takes_ends_of_scenes_in_order(count: int) -> None:
+    cuts = {0, 30, 31, 60}
+    chosen = [at for at, _ in sampled((f"frame {i}", i in cuts) for i in range(count))]
+    assert chosen == sorted(set(chosen))
+    assert chosen[0] == 0
+    assert chosen[-1] == count - 1
+    if count <= 24:
+        assert chosen == list(range(count))
+    else:
+        assert {c for c in cuts if c < count} <= set(chosen)
+        assert {c - 1 for c in cuts if 0 < c < count} <= set(chosen)
+        assert len(chosen) < count / 2
+
+
+def test_prefetch_hands_on_items_errors_and_stops() -> None:
+    made = []
+
+    def source():
+        for i in range(100):
+            made.append(i)
+            yield i
+        raise OSError("broken")
+
+    ahead = Prefetch(source(), depth=3)
+    got = []
+    with pytest.raises(OSError, match="broken"):
+        got.extend(iter(ahead))
+    assert len(made) == 100
+    made.clear()
+    ahead = Prefetch(source(), depth=3)
+    assert next(iter(ahead)) == 0
+    ahead.close()
+    assert len(made) <= 6, "bounded read-ahead"
+
+
+def test_statistics_take_the_place_of_the_first_pass(hall: Path, tmp_path: Path) -> None:
+    kept, phases = tmp_path / "hall.jsonl", []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, PhaseChanged):
+            phases.append(event.phase)
+
+    first = replace(job(hall, tmp_path / "a.mkv", bitrate=200_000), statistics_out=kept)
+    compress(first, listen)
+    again = replace(job(hall, tmp_path / "b.mkv", bitrate=200_000), statistics_in=kept)
+    compress(again, listen)
+    assert phases.count(Phase.ANALYSIS) == 1
+    assert (tmp_path / "a.mkv").read_bytes() == (tmp_path / "b.mkv").read_bytes()
+    assert len(read_recording(kept).reports) == 12
+
+
+def test_statistics_of_another_clip_are_refused(hall: Path, bunny: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "hall.jsonl"
+    compress(replace(job(hall, tmp_path / "a.mkv", bitrate=200_000), statistics_out=kept))
+    with pytest.raises(MaevidError, match="another clip"):
+        compress(replace(job(bunny, tmp_path / "b.mkv", bitrate=200_000), statistics_in=kept))
+    assert sorted(os.listdir(tmp_path)) == ["a.mkv", "hall.jsonl"]
+
+
+def test_a_dry_run_tells_what_will_come(hall: Path, tmp_path: Path) -> None:
+    wanted = job(hall, tmp_path / "o.mkv", measure=True, quality=50)
+    said = dry_run(wanted)
+    assert os.listdir(tmp_path) == []
+    reports: list[FrameReport] = []
+    compress(wanted, lambda e: reports.append(e) if isinstance(e, FrameReport) else None)
+    assert said.bitrate == pytest.approx(sum(r.bits for r in reports) / 1.2, rel=0.02)
+    assert said.psnr == pytest.approx(np.mean([r.psnr["y"] for r in reports]), abs=0.2)
+    assert said.size == pytest.approx((tmp_path / "o.mkv").stat().st_size, rel=0.1)

@@ -1,0 +1,169 @@
+"""Scale, timeline, rate curves and the shape that zones and bounds give."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maevid.errors import UsageError
+from maevid.rate import FrameCost, RateRequest, RateScale, Timeline, Zone, sample_frames, trial_indices
+from maevid.rate.model import Curves, RateModel
+from maevid.rate.shape import Bounds, Shape
+
+SCALE = RateScale.log_linear(0.001, 1.0)
+
+
+def test_scale_is_the_one_of_the_design():
+    assert SCALE.lowest == 0
+    assert SCALE.highest == 255
+    assert SCALE.lam(0) == pytest.approx(0.001)
+    assert SCALE.lam(255) == pytest.approx(1.0)
+    assert SCALE.lam(100) == pytest.approx(0.001 * 1000 ** (100 / 255))
+    assert SCALE.position(SCALE.lam(17.25)) == pytest.approx(17.25)
+    assert SCALE.index_of(SCALE.lam(17.6)) == 18
+    assert SCALE.index_of(50.0) == 255
+    assert [SCALE.quality_index(q) for q in (0, 50, 60, 100)] == [0, 128, 153, 255]
+
+
+def test_scale_of_a_codec_with_its_own_indices():
+    scale = RateScale.of(range(10, 13), lambda i: (i - 9) ** 2)
+    assert (scale.lowest, scale.highest) == (10, 12)
+    assert scale.lam(11) == pytest.approx(4)
+    assert scale.lam(10.5) == pytest.approx(2)
+    assert scale.position(9.0) == 12
+    assert scale.quality_index(50) == 11
+    assert scale.scaled(np.array([10.0, 12.0]), np.log([4.0, 4.0])).tolist() == [11, 12]
+
+
+@pytest.mark.parametrize("lams", [(), (1.0, 1.0), (2.0, 1.0), (0.0, 1.0), (-1.0, 1.0)])
+def test_scales_that_are_none(lams):
+    with pytest.raises(ValueError, match="strictly increasing"):
+        RateScale(lams)
+    with pytest.raises(ValueError, match="consecutive"):
+        RateScale.of(range(0, 10, 2), float)
+
+
+def test_timeline():
+    times = Timeline.of([1.0, 1.5, 1.75, 3.0])
+    assert times.last_duration == 0.5
+    assert times.duration == pytest.approx(2.5)
+    assert times.gaps == pytest.approx((0.5, 0.25, 1.25, 0.5))
+    assert len(times) == 4
+    assert Timeline.of([2.0]).duration == pytest.approx(1 / 25)
+    assert Timeline.of([0.0, 1.0], 0.25).duration == 1.25
+    assert Timeline.of([0.0, 1.0], -1).duration == 2
+    assert Timeline.of([0.0, 1.0], 0).duration == 2
+    for wrong in ([], [0.0, 0.0], [1.0, 0.5]):
+        with pytest.raises(ValueError):
+            Timeline.of(wrong)
+    with pytest.raises(ValueError):
+        Timeline((0.0,), 0.0)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.floats(0, 3)), min_size=2, max_size=7),
+    st.lists(st.floats(-30, 400), min_size=2, max_size=12),
+)
+def test_curves_pass_through_their_points_and_never_fall(steps, positions):
+    knots = np.cumsum([s for s, _ in steps]).astype(float)
+    values = np.cumsum([[h for _, h in steps]], axis=1)
+    curve = Curves(knots.tolist(), values)
+    assert [curve.at(k)[0] for k in knots] == pytest.approx(values[0].tolist())
+    heights = [float(curve.at(p)[0]) for p in sorted(positions)]
+    assert all(b >= a - 1e-9 for a, b in itertools.pairwise(heights))
+
+
+def test_curves_are_power_laws_beyond_and_exact_on_lines():
+    line = Curves([0, 10, 30], np.array([[1.0, 2.0, 4.0], [5.0, 5.0, 5.0]]))
+    assert line.at(20.0) == pytest.approx([3.0, 5.0])
+    assert line.at(-10.0) == pytest.approx([0.0, 5.0])
+    assert line.at(np.array([40.0, 40.0])) == pytest.approx([5.0, 5.0])
+    assert line.at(np.array([7.0]), 1, 2) == pytest.approx([5.0])
+    assert len(line) == 2
+
+
+def test_curves_repair_a_falling_measurement_and_hold_a_single_one():
+    assert Curves([0, 1, 2], np.array([[1.0, 0.5, 2.0]])).at(1.0)[0] == 1.0
+    assert Curves([7], np.array([[3.0]])).at(100.0)[0] == 3.0
+    for wrong in ([], [1, 1], [2, 1]):
+        with pytest.raises(ValueError, match="rate index"):
+            Curves(wrong, np.zeros((1, len(wrong))))
+
+
+def power(frame, index):
+    return 1000 * (frame + 1) * math.exp(0.01 * index)
+
+
+def test_model_from_all_frames_recovers_a_power_law_exactly():
+    model = RateModel([FrameCost(f, {i: power(f, i) for i in (0, 100, 255)}) for f in range(4)], 4)
+    assert model.bits(180.0) == pytest.approx([power(f, 180) for f in range(4)])
+    assert model.bits(np.array([10.0, 20.0]), 1, 3) == pytest.approx([power(1, 10), power(2, 20)])
+    assert not model.has_psnr
+    with pytest.raises(ValueError, match="did not measure"):
+        model.psnr(3.0)
+
+
+def test_model_takes_frames_measured_at_different_indices():
+    costs = [
+        FrameCost(0, {0: power(0, 0), 200: power(0, 200)}),
+        FrameCost(1, {50: power(1, 50), 100: power(1, 100)}),
+    ]
+    model = RateModel(costs, 2)
+    assert model.bits(120.0) == pytest.approx([power(0, 120), power(1, 120)])
+
+
+def test_model_fills_in_frames_between_samples_but_not_across_cuts():
+    def cost(frame, bits):
+        return FrameCost(frame, {0: bits, 255: 4 * bits}, {0: 30.0, 255: 40.0})
+
+    costs = [cost(8, 100), cost(0, 1000), cost(4, 1000 * math.e), cost(12, 200)]
+    model = RateModel(costs, 14, cuts=[6, 13, 99])
+    assert np.log(model.bits(0.0) / 1000)[:6] == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1])
+    assert model.bits(0.0)[[6, 7, 8, 10, 12]] == pytest.approx([100, 100, 100, 100 * 2**0.5, 200])
+    assert model.bits(0.0)[13] == pytest.approx(200)
+    assert model.has_psnr
+    assert model.psnr(255.0) == pytest.approx([40.0] * 14)
+    assert not RateModel([*costs, FrameCost(13, {0: 5.0, 255: 9.0})], 14).has_psnr
+    with pytest.raises(ValueError, match="at least one"):
+        RateModel([cost(20, 1)], 14)
+    with pytest.raises(ValueError, match="rate index"):
+        RateModel([FrameCost(0, {})], 1)
+
+
+def test_trial_indices_and_samples():
+    assert trial_indices(0, 255) == (0, 64, 128, 191, 255)
+    assert trial_indices(10, 12) == (10, 11, 12)
+    assert trial_indices(3, 3) == (3,)
+    assert trial_indices(0, 255, 2) == (0, 255)
+    assert sample_frames(24) == list(range(24))
+    assert sample_frames(100, every=1) == list(range(100))
+    chosen = sample_frames(40, cuts=[10, 13], every=4)
+    assert chosen == [0, 4, 8, 9, 10, 12, 13, 17, 21, 25, 29, 33, 37, 39]
+
+
+def test_bounds_and_zones():
+    zones = (Zone(2, 3, "quality", 100), Zone(4, 4, "lam", SCALE.lam(30)), Zone(5, None, "factor", 2.0))
+    bounds = Bounds(RateRequest(zones=zones, lam_min=SCALE.lam(20) * 0.999, lam_max=SCALE.lam(200)), SCALE)
+    assert (bounds.lowest, bounds.highest) == (20, 200)
+    assert [bounds.fixed(i) for i in range(6)] == [None, None, 200, 200, 30, None]
+    shape = Shape(bounds, 7)
+    doubled = 100 + math.log(2) / math.log(1000) * 255
+    assert shape.positions(100.0) == pytest.approx([100, 100, 200, 200, 30, doubled, doubled])
+    assert shape.positions(np.array([0.0, 250.0]), 1, 3) == pytest.approx([20, 200])
+    assert shape.positions(60.0, 2, 5, cap=100.0) == pytest.approx([160, 160, 20])
+    assert shape.positions(100.0, 2, 5, cap=100.0) == pytest.approx([200, 200, 30])
+    with pytest.raises(UsageError, match=r"λ goes from 0\.001 to 1"):
+        Bounds(RateRequest(lam_min=5), SCALE)
+
+
+def test_smoothing_gives_frames_with_more_distortion_a_larger_lambda():
+    shape = Shape(Bounds(RateRequest(), SCALE), 3)
+    shape.smooth([30.0, 40.0, 50.0], 0.5)
+    lams = [SCALE.lam(p) for p in shape.positions(128.0)]
+    assert lams[0] / lams[1] == pytest.approx(10**0.5)
+    assert lams[1] == pytest.approx(SCALE.lam(128))
+    assert lams[1] / lams[2] == pytest.approx(10**0.5)

@@ -1,0 +1,106 @@
+"""Luma statistics of real planes, cuts and fades."""
+
+import numpy as np
+import pytest
+
+from maevid.rate import FrameStatistics, LumaAnalyser, find_cuts, is_cut, is_fade
+from maevid.rate.statistics import log_activity
+
+
+def texture(seed, height=144, width=192):
+    """A picture with large shapes and fine grain, levels 20..230."""
+    rng = np.random.default_rng(seed)
+    coarse = np.kron(rng.uniform(30, 210, (height // 48, width // 48)), np.ones((48, 48)))
+    return np.clip(coarse + rng.normal(0, 4, (height, width)), 0, 255)
+
+
+def plane(values):
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def analyse(planes):
+    analyser = LumaAnalyser()
+    return [analyser(plane(p), i / 25) for i, p in enumerate(planes)]
+
+
+def test_numbers_of_simple_planes():
+    analyser = LumaAnalyser()
+    flat = analyser(np.full((64, 64), 77, np.uint8), 1.5)
+    assert flat == FrameStatistics(1.5, 77, 0, 0, 0, 0, 0, True)
+    stripes = np.tile(np.array([[0, 100]], np.uint8), (64, 32))
+    second = analyser(stripes, 1.6)
+    assert second.mean == 50
+    assert second.contrast == 50
+    assert second.activity == 50
+    assert second.difference == pytest.approx(77)
+    assert second.histogram_distance == 1
+    again = analyser(stripes, 1.7)
+    assert (again.difference, again.structure, again.histogram_distance) == (0, 0, 0)
+    rows = analyser(stripes.T.copy(), 1.8)
+    assert rows.activity == 50
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2), (7, 7), (15, 17), (1080, 64)])
+def test_any_size_works_and_a_change_of_size_counts_as_new(shape):
+    analyser = LumaAnalyser()
+    first = analyser(np.zeros(shape, np.uint8), 0.0)
+    assert first.activity == 0
+    assert np.isfinite(log_activity(first))
+    changed = analyser(np.zeros((32, 48), np.uint8), 0.04)
+    assert (changed.difference, changed.structure, changed.histogram_distance) == (255, 255, 1)
+
+
+def test_activity_grows_with_detail():
+    calm, busy = analyse([texture(1), texture(1) + np.random.default_rng(9).normal(0, 20, (144, 192))])
+    assert busy.activity > 3 * calm.activity
+
+
+def test_cuts_are_found_and_nothing_else():
+    base = texture(3)
+    moving = [
+        np.roll(base, 2 * i, axis=1) + np.random.default_rng(i).normal(0, 2, base.shape) for i in range(20)
+    ]
+    other = [np.roll(texture(50), i, axis=0) for i in range(12)]
+    third = [texture(7) for _ in range(12)]
+    assert find_cuts(analyse([*moving, *other, *third])) == [20, 32]
+
+
+def test_a_fade_and_a_flash_are_no_cuts():
+    base = texture(4)
+    fade = [16 + (base - 16) * k / 30 for k in range(31)]
+    assert find_cuts(analyse(fade)) == []
+    assert find_cuts(analyse([base, base, base, base + 40, base, base])) == []
+
+
+def test_a_picture_after_black_is_a_cut():
+    assert find_cuts(analyse([np.full((144, 192), 16.0)] * 5 + [texture(4)] * 5)) == [5]
+
+
+def test_noise_is_one_scene():
+    rng = np.random.default_rng(0)
+    assert find_cuts(analyse([rng.integers(0, 256, (144, 192)) for _ in range(15)])) == []
+
+
+def test_fades_are_seen():
+    base = texture(4)
+    rising = analyse([16 + (base - 16) * k / 30 for k in range(5, 9)])
+    falling = analyse([16 + (base - 16) * k / 30 for k in range(25, 21, -1)])
+    assert is_fade(rising)
+    assert is_fade(falling)
+    assert not is_fade(rising[:2])
+    assert not is_fade(analyse([base] * 4))
+    assert not is_fade(analyse([base, base + 5, base + 2, base + 8]))
+    assert not is_fade(analyse([base + 3 * k for k in range(4)]))
+
+
+def test_a_second_frame_with_much_motion_is_no_cut_but_another_picture_is():
+    base = texture(3)
+    shaken = analyse([np.roll(base, 9 * i, axis=1) for i in range(6)])
+    assert shaken[1].structure > 5
+    assert find_cuts(shaken) == []
+    assert find_cuts(analyse([np.full((144, 192), 16.0), base, base])) == [1]
+
+
+def test_a_first_frame_starts_a_scene():
+    assert is_cut(FrameStatistics(0, 100, 50, 5), [])
+    assert find_cuts([]) == []

@@ -1,0 +1,426 @@
+"""A maevid file written and read: packets, times, facts, other streams, and what the writer leaves behind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from streamfiles import MODEL, WEIGHTS, audio_payloads, copy_with_audio, make_packets, video_info, write_file
+
+from maevid.errors import DamagedError, InputError, OutputError
+from maevid.stream.header import STAND_IN
+from maevid.stream.matroska import CODEC_ID
+from maevid.stream.packet import Packet
+from maevid.stream.reader import StreamReader
+from maevid.stream.writer import FILE_OVERHEAD, OTHER_OVERHEAD, PICTURE_OVERHEAD, StreamWriter
+from maevid.video.frame import ColorTags, VideoInfo
+
+
+def test_packets_times_and_order_survive(tmp_path: Path) -> None:
+    packets = make_packets(40)
+    path = write_file(tmp_path / "a.mkv", packets)
+    with StreamReader(path) as reader:
+        assert len(reader) == 40
+        assert [coded.unwrap() for coded in reader] == packets
+        assert [coded.pts for coded in reader] == [packet.pts for packet in packets]
+        assert [reader.packet(i) for i in (39, 0, 17, -1, -40)] == [packets[i] for i in (39, 0, 17, 39, 0)]
+        assert not reader.truncated
+        assert reader.runs == 1
+        for beyond in (40, -41):
+            with pytest.raises(IndexError):
+                reader.packet(beyond)
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        video_info(),
+        video_info(
+            width=1,
+            height=1,
+            time_base=Fraction(1001, 30000),
+            average_rate=Fraction(30000, 1001),
+            sample_aspect_ratio=Fraction(16, 15),
+            rotation=90,
+            color=ColorTags(9, 9, 16, True),
+            pixel_format="yuv422p10le",
+            interlaced=True,
+        ),
+        video_info(rotation=180, sample_aspect_ratio=Fraction(8, 9), color=ColorTags(), average_rate=None),
+        video_info(rotation=270, color=ColorTags(0, 22, 18, None), width=4097, height=33),
+    ],
+)
+def test_facts_of_the_source_survive(tmp_path: Path, info: VideoInfo) -> None:
+    packets = make_packets(3, step=1)
+    with StreamReader(write_file(tmp_path / "a.mkv", packets, info)) as reader:
+        told = reader.info
+        described = reader.described
+    assert told == replace(info, codec="mae", frames=3, duration=float(3 * info.time_base))
+    assert described.model == MODEL
+    assert described.weights == WEIGHTS
+    assert described.source_codec == "h264"
+
+
+def test_other_tools_see_shape_colour_and_rotation(tmp_path: Path) -> None:
+    info = video_info(sample_aspect_ratio=Fraction(4, 3), rotation=90, color=ColorTags(1, 1, 1, True))
+    path = write_file(tmp_path / "a.mkv", make_packets(3), info)
+    track = StreamReader(path).tracks[0]
+    assert (track.sample_aspect, track.rotation, track.color) == ((427 * 240, 320 * 240), 90, info.color)
+    with av.open(str(path)) as container:
+        assert len(container.streams) == 1
+        assert sum(1 for packet in container.demux() if packet.size) == 3
+
+
+def test_facts_come_from_header_and_packets_when_tags_are_lost(tmp_path: Path) -> None:
+    info = video_info(sample_aspect_ratio=Fraction(2), rotation=270)
+    path = write_file(tmp_path / "a.mkv", make_packets(5), info)
+    data = path.read_bytes()
+    at = data.rindex(b"\x12\x54\xc3\x67")
+    path.write_bytes(data[: at + 3] + b"\x68" + data[at + 4 :])
+    with StreamReader(path) as reader:
+        assert reader.tags == {}
+        assert [coded.pts for coded in reader] == [0, 40, 80, 120, 160]
+        assert reader.info == replace(
+            info, time_base=Fraction(1, 1000), codec="maevid", frames=5, duration=reader.info.duration
+        )
+        assert reader.info.duration == pytest.approx(0.2)
+
+
+def test_exact_times_survive_where_milliseconds_do_not_tell_them_apart(tmp_path: Path) -> None:
+    info = video_info(time_base=Fraction(1, 90000), average_rate=Fraction(3000))
+    packets = make_packets(200, step=30, start=7)
+    with StreamReader(write_file(tmp_path / "a.mkv", packets, info)) as reader:
+        assert [coded.pts for coded in reader] == [packet.pts for packet in packets]
+
+
+@pytest.mark.parametrize("start", [-12800, 12800 * 50_000, -1])
+def test_start_before_zero_or_late_survives(tmp_path: Path, start: int) -> None:
+    packets = make_packets(30, start=start)
+    with StreamReader(write_file(tmp_path / "a.mkv", packets)) as reader:
+        assert [coded.pts for coded in reader] == [packet.pts for packet in packets]
+        assert reader.runs == 1
+
+
+def test_irregular_times_with_long_gaps_survive(tmp_path: Path) -> None:
+    packets = [
+        replace(packet, pts=pts, duration=0)
+        for packet, pts in zip(
+            make_packets(6), (0, 1, 100_000, 100_001, 12800 * 7000, 12800 * 7000 + 3), strict=True
+        )
+    ]
+    with StreamReader(write_file(tmp_path / "a.mkv", packets)) as reader:
+        assert [coded.pts for coded in reader] == [packet.pts for packet in packets]
+
+
+def test_pictures_of_several_sizes_survive(tmp_path: Path) -> None:
+    packets = make_packets(4) + make_packets(4, start=4 * 512, width=16)
+    with StreamReader(write_file(tmp_path / "a.mkv", packets)) as reader:
+        assert [coded.unwrap() for coded in reader] == packets
+
+
+def test_sound_subtitles_chapters_and_title_go_along(tmp_path: Path, source_clip: Path) -> None:
+    packets = make_packets(50)
+    path = copy_with_audio(source_clip, tmp_path / "a.mkv", packets)
+    assert audio_payloads(path) == audio_payloads(source_clip)
+    with av.open(str(path)) as copy, av.open(str(source_clip)) as source:
+        assert copy.metadata["title"] == "A made clip"
+        assert [c["metadata"] for c in copy.chapters()] == [c["metadata"] for c in source.chapters()]
+        assert [s.language for s in list(copy.streams)[1:]] == ["deu", "fra"]
+        assert [bytes(p) for p in copy.demux(subtitles=0) if p.size] == [b"Hello"]
+    with StreamReader(path) as reader:
+        assert [coded.unwrap() for coded in reader] == packets
+        assert reader.video_index == 0
+
+
+def test_reader_hands_on_other_streams_as_their_time_comes(tmp_path: Path, source_clip: Path) -> None:
+    path = copy_with_audio(source_clip, tmp_path / "a.mkv", make_packets(50, start=-256))
+    sound: list[bytes] = []
+    starts: list[tuple[float, float]] = []
+    now = -0.04
+
+    def take(packet: av.Packet) -> None:
+        starts.append((float(packet.pts * packet.time_base), now))
+        if packet.stream.type == "audio":
+            sound.append(bytes(packet))
+
+    with StreamReader(path) as reader:
+        assert reader.shift > 0
+        for coded in reader.packets(take):
+            now = float(coded.pts * reader.info.time_base)
+    assert sound == audio_payloads(source_clip)
+    assert all(now - 0.001 <= start <= now + 0.041 for start, now in starts if now < 1.9)
+    with StreamReader(path) as reader:
+        times = []
+        list(reader.packets(lambda packet: times.append(packet.pts * packet.time_base)))
+        with av.open(str(source_clip)) as source:
+            expected = [p.pts * p.time_base for p in source.demux(audio=0, subtitles=0) if p.size]
+        assert sorted(times) == pytest.approx(sorted(expected), abs=0.0011)
+
+
+def test_equal_input_makes_equal_files(tmp_path: Path, source_clip: Path) -> None:
+    one = copy_with_audio(source_clip, tmp_path / "a.mkv", make_packets(50))
+    two = copy_with_audio(source_clip, tmp_path / "b.mkv", make_packets(50))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_codec_name_in_payload_or_metadata_is_left_alone(tmp_path: Path) -> None:
+    packets = [replace(p, parts=(STAND_IN * 9, CODEC_ID.encode() * 9)) for p in make_packets(5)]
+    tags = {"COMMENT": STAND_IN.decode()}
+    path = tmp_path / "a.mkv"
+    with StreamWriter(path, video_info(), codec="mae", model=MODEL, weights=WEIGHTS, tags=tags) as writer:
+        for packet in packets:
+            writer.write(packet)
+    with StreamReader(path) as reader:
+        assert [coded.unwrap() for coded in reader] == packets
+        assert reader.tags["COMMENT"] == STAND_IN.decode()
+    assert path.read_bytes().count(STAND_IN) == 5 * 9 + 1
+
+
+def test_a_long_header_with_attachments_is_edited_too(tmp_path: Path) -> None:
+    """Attached fonts push tags and clusters far beyond any buffer of the muxer."""
+    source = tmp_path / "source.mkv"
+    font = bytes(range(256)) * 2000
+    with av.open(str(source), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        container.add_attachment("font.ttf", "application/x-truetype-font", font)
+        container.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(video.encode())
+    packets = make_packets(5)
+    path = copy_with_audio(source, tmp_path / "a.mkv", packets)
+    assert font in path.read_bytes()
+    with StreamReader(path) as reader:
+        assert [coded.unwrap() for coded in reader] == packets
+        assert reader.tags["NUMBER_OF_FRAMES"] == "5"
+
+
+def test_numbers_known_at_the_end_are_true(tmp_path: Path) -> None:
+    packets = make_packets(50)
+    path = tmp_path / "a.mkv"
+    with StreamWriter(path, video_info(), codec="mae", model=MODEL, weights=WEIGHTS) as writer:
+        sizes = [writer.write(packet) for packet in packets]
+        assert sizes == [len(packet.to_bytes()) for packet in packets]
+        before = writer.bytes_written
+    assert 0 < before < writer.bytes_written == path.stat().st_size
+    assert (writer.frames, writer.packet_bytes) == (50, sum(sizes))
+    tags = StreamReader(path).tags
+    assert tags["NUMBER_OF_FRAMES"] == "50"
+    assert tags["NUMBER_OF_BYTES"] == str(sum(sizes))
+    assert tags["BPS"] == str(round(8 * sum(sizes) / 2))
+
+
+@pytest.mark.parametrize(("count", "size", "sound"), [(1, 40, False), (60, 40, True), (300, 5000, True)])
+def test_the_size_of_a_file_is_bounded_in_advance(
+    tmp_path: Path, source_clip: Path, count: int, size: int, sound: bool
+) -> None:
+    others: list[int] = []
+    with (
+        av.open(str(source_clip)) as source,
+        StreamWriter(
+            tmp_path / "a.mkv", video_info(), codec="mae", model=MODEL, weights=WEIGHTS, source=source
+        ) as writer,
+    ):
+        header = writer.start()
+        assert header == writer.bytes_written == writer.start()
+        for packet in source.demux(audio=0) if sound else ():
+            if packet.size:
+                others.append(packet.size)
+                writer.copy(packet)
+        for packet in make_packets(count, size=size):
+            writer.write(packet)
+    bound = header + FILE_OVERHEAD + writer.packet_bytes + sum(others)
+    bound += count * PICTURE_OVERHEAD + len(others) * OTHER_OVERHEAD
+    assert writer.bytes_written <= bound
+    added = writer.bytes_written - header - writer.packet_bytes - sum(others)
+    assert added >= 20 * count
+
+
+def test_failure_leaves_nothing_and_keeps_what_stood_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    path.write_bytes(b"precious")
+
+    def packets() -> Iterator[Packet]:
+        yield from make_packets(3)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_file(path, packets())
+    assert path.read_bytes() == b"precious"
+    assert os.listdir(tmp_path) == ["a.mkv"]
+
+
+def test_a_file_without_pictures_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no picture"):
+        write_file(tmp_path / "a.mkv", [])
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_cannot_be_written_is_told_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="does not exist"):
+        write_file(tmp_path / "missing" / "a.mkv", make_packets(1))
+    with pytest.raises(ValueError, match="4 bytes"):
+        StreamWriter(tmp_path / "a.mkv", video_info(), codec="mae", model=b"abc", weights=WEIGHTS)
+    with pytest.raises(OutputError, match="16384x16384 picture is too large"):
+        write_file(tmp_path / "a.mkv", make_packets(1), video_info(width=16384, height=16384))
+    largest = write_file(tmp_path / "a.mkv", make_packets(1), video_info(width=65535, height=3960))
+    assert StreamReader(largest).info.width == 65535
+    largest.unlink()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_source_that_fails_at_once_leaves_nothing(tmp_path: Path, source_clip: Path) -> None:
+    source = av.open(str(source_clip))
+    source.close()
+    with pytest.raises(AssertionError, match="not open"):
+        StreamWriter(
+            tmp_path / "a.mkv", video_info(), codec="mae", model=MODEL, weights=WEIGHTS, source=source
+        )
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a:b %d é.mkv", "-o.mkv", "concat:x.mkv", "x", "x.mp4"])
+def test_any_name_is_just_a_name(tmp_path: Path, name: str) -> None:
+    path = write_file(tmp_path / name, make_packets(3))
+    assert os.listdir(tmp_path) == [name]
+    with StreamReader(path) as reader:
+        assert len(list(reader.packets(lambda packet: None))) == 3
+        assert len(reader.container.streams) == 1
+
+
+def test_closing_twice_is_harmless_and_a_closed_reader_says_so(tmp_path: Path) -> None:
+    writer = StreamWriter(tmp_path / "a.mkv", video_info(), codec="mae", model=MODEL, weights=WEIGHTS)
+    assert writer.skipped == []
+    writer.write(make_packets(1)[0])
+    writer.close()
+    writer.close()
+    writer.abort()
+    reader = StreamReader(tmp_path / "a.mkv")
+    reader.close()
+    reader.close()
+    assert len(reader) == 1
+    with pytest.raises(ValueError, match="closed"):
+        reader.packet(0)
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+    """The limit on file size stands for a full disk: the same failing write, without a mount."""
+    import resource
+    import signal
+
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, old[1]))
+        with pytest.raises(OutputError, match=r"cannot write .*a\.mkv: file too large"):
+            write_file(tmp_path / "a.mkv", make_packets(300, size=5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert os.listdir(tmp_path) == []
+
+
+def test_packet_of_another_model_is_refused(tmp_path: Path) -> None:
+    with StreamWriter(tmp_path / "a.mkv", video_info(), codec="mae", model=MODEL, weights=WEIGHTS) as writer:
+        writer.write(make_packets(1)[0])
+        with pytest.raises(ValueError, match="model 00000000"):
+            writer.write(replace(make_packets(1)[0], model=bytes(4)))
+
+
+def test_threads_read_at_random_without_disturbing_each_other(tmp_path: Path) -> None:
+    packets = make_packets(200)
+    wrong: list[int] = []
+    with StreamReader(write_file(tmp_path / "a.mkv", packets)) as reader:
+
+        def read(first: int) -> None:
+            numbers = [index % 200 for index in range(first, first + 200 * 7, 7)]
+            wrong.extend(index for index in numbers if reader.packet(index) != packets[index])
+
+        threads = [threading.Thread(target=read, args=(start,)) for start in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+def test_pickled_reader_opens_the_file_again(tmp_path: Path) -> None:
+    packets = make_packets(5)
+    with StreamReader(write_file(tmp_path / "a.mkv", packets), max_pixels=320 * 240) as reader:
+        copy = pickle.loads(pickle.dumps(reader))
+    assert copy.packet(3) == packets[3]
+    assert copy.max_pixels == 320 * 240
+
+
+def test_pixel_limit_makes_a_picture_count_as_damaged(tmp_path: Path) -> None:
+    reader = StreamReader(write_file(tmp_path / "a.mkv", make_packets(2)), max_pixels=100)
+    with pytest.raises(DamagedError, match=r"frame 1: .*over the limit of 100 pixels"):
+        reader.packet(1)
+
+
+def test_a_growing_file_opens_and_goes_on(tmp_path: Path) -> None:
+    packets = make_packets(60, size=5000)
+    with StreamWriter(tmp_path / "a.mkv", video_info(), codec="mae", model=MODEL, weights=WEIGHTS) as writer:
+        for packet in packets[:20]:
+            writer.write(packet)
+        (part,) = tmp_path.glob(".*.part.mkv")
+        with StreamReader(part) as reader:
+            seen = [coded.unwrap() for coded in reader]
+            assert seen == packets[: len(seen)]
+            assert len(seen) >= 18
+            for packet in packets[20:]:
+                writer.write(packet)
+            assert reader.refresh() == len(reader) - len(seen) >= 38
+            assert [coded.unwrap() for coded in reader] == packets[: len(reader)]
+            assert reader.info.frames == len(reader)
+
+
+def test_what_is_no_maevid_file_is_told(tmp_path: Path, source_clip: Path) -> None:
+    empty, text, folder, pipe = (tmp_path / name for name in ("empty", "text", "folder", "pipe"))
+    empty.touch()
+    text.write_text("Hello " * 100)
+    folder.mkdir()
+    os.mkfifo(pipe)
+    sound = tmp_path / "sound.wav"
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame(format="s16", layout="mono", samples=80)
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    for path, says in (
+        (source_clip, "its video is mpeg4; use `maevid compress`"),
+        (empty, "it is empty"),
+        (text, "neither maevid nor FFmpeg can read it"),
+        (folder, "is a folder"),
+        (pipe, "not an ordinary file"),
+        (sound, "it has no video"),
+        (tmp_path / "missing", "no such file"),
+        (Path("a\0b"), "no file has such a name"),
+    ):
+        with pytest.raises(InputError, match=says) as caught:
+            StreamReader(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_newer_format_asks_for_a_newer_maevid(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "a.mkv", make_packets(2))
+    data = path.read_bytes()
+    at = data.index(b"MAEVID_VERSION") + len(b"MAEVID_VERSION\x44\x87\x81")
+    assert data[at : at + 1] == b"1"
+    path.write_bytes(data[:at] + b"2" + data[at + 1 :])
+    with pytest.raises(InputError, match=r"version 2.* install a newer"):
+        StreamReader(path)
+
+
+def test_a_packet_reads_alone(tmp_path: Path) -> None:
+    """What a reader in another program needs: the bytes at an offset are the packet."""
+    path = write_file(tmp_path / "a.mkv", make_packets(5))
+    data = path.read_bytes()
+    for coded in StreamReader(path):
+        assert Packet.from_bytes(data[coded.offset : coded.offset + coded.size]) == coded.packet
