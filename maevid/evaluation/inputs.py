@@ -16,7 +16,20 @@ from maevid.video.frame import ColorTags, Frame
 from maevid.video.pixels import BT601
 from maevid.video.reader import VideoReader
 
-_CLIP_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".ts", ".mpg", ".mpeg", ".264", ".265"}
+_CLIP_SUFFIXES = {
+    ".mp4",
+    ".mkv",
+    ".mov",
+    ".avi",
+    ".webm",
+    ".y4m",
+    ".m4v",
+    ".ts",
+    ".mpg",
+    ".mpeg",
+    ".264",
+    ".265",
+}
 
 
 @dataclass(frozen=True)

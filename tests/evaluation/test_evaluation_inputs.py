@@ -31,7 +31,8 @@ def test_pictures_become_the_planes_that_training_sees(pictures: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "numbers"), [(1, [10]), (2, [5, 15]), (4, [2, 7, 12, 17]), (20, list(range(20))), (99, list(range(20)))]
+    ("count", "numbers"),
+    [(1, [10]), (2, [5, 15]), (4, [2, 7, 12, 17]), (20, list(range(20))), (99, list(range(20)))],
 )
 def test_frames_of_a_clip_are_evenly_spread(clip: Path, count: int, numbers: list[int]) -> None:
     assert frame_numbers(20, count) == numbers
