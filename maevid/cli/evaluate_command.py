@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import shutil
+import signal
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -81,7 +82,12 @@ def run(options: argparse.Namespace) -> int:
         codec_options(options),
     )
     line = _Line()
-    outcome = runner.run(plan, measurement.Store(folder / "measurements.jsonl"), line)
+    try:
+        outcome = runner.run(plan, measurement.Store(folder / "measurements.jsonl"), line)
+    except KeyboardInterrupt:
+        line.clear()
+        print("maevid: interrupted; the same command goes on from here", file=sys.stderr)
+        return 128 + signal.SIGINT
     line.clear()
     reports = report.group_reports(outcome.measurements, reference)
     about = _about(plan)

@@ -16,7 +16,20 @@ from maevid.video.frame import ColorTags, Frame
 from maevid.video.pixels import BT601
 from maevid.video.reader import VideoReader
 
-_CLIP_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".ts", ".mpg", ".mpeg", ".264", ".265"}
+_CLIP_SUFFIXES = {
+    ".mp4",
+    ".mkv",
+    ".mov",
+    ".avi",
+    ".webm",
+    ".y4m",
+    ".m4v",
+    ".ts",
+    ".mpg",
+    ".mpeg",
+    ".264",
+    ".265",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,13 @@ def find_inputs(paths: Sequence[Path]) -> list[Input]:
             files.append(path)
         else:
             raise InputError(f"{path} does not exist")
-    return [Input(file, file.resolve().parent.name, _sha256(file)) for file in dict.fromkeys(files)]
+    found: dict[tuple[str, str], Path] = {}
+    for file in dict.fromkeys(path.absolute() for path in files):
+        name = (file.parent.name, file.name)
+        if name in found:
+            raise InputError(f"{found[name]} and {file} would get one name in the report: rename a folder")
+        found[name] = file
+    return [Input(file, group, _sha256(file)) for (group, _), file in found.items()]
 
 
 def frame_numbers(total: int, count: int) -> list[int]:

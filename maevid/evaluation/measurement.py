@@ -78,7 +78,9 @@ class Store:
             try:
                 self._take(json.loads(line))
             except (ValueError, TypeError, KeyError) as error:
-                raise InputError(f"{self.path} line {number} is no measurement: delete the line or the file") from error
+                raise InputError(
+                    f"{self.path} line {number} is no measurement: delete the line or the file"
+                ) from error
 
     def add(self, measurement: Measurement) -> None:
         """Keep one measurement."""

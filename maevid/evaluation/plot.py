@@ -24,8 +24,7 @@ _PANEL_INCHES = (4.6, 3.8)
 
 def plot_group(report: GroupReport, folder: Path) -> list[Path]:
     """Write ``rd-GROUP.png`` and ``rd-GROUP.svg`` into a folder; gives their paths."""
-    present = {name for curve in report.curves.values() for point in curve for name in point.metrics}
-    panels = [name for name in _PANELS if name in present]
+    panels = [name for name in _PANELS if any(report.metric_curves.get(name, {}).values())]
     if not panels:
         return []
     with mpl.rc_context(
@@ -51,8 +50,7 @@ def plot_group(report: GroupReport, folder: Path) -> list[Path]:
 
 def _panel(axis: Axes, report: GroupReport, metric: str) -> None:
     rates: list[float] = []
-    for number, (codec, curve) in enumerate(report.curves.items()):
-        points = [(p.bits_per_pixel, p.metrics[metric]) for p in curve if metric in p.metrics]
+    for number, (codec, points) in enumerate(report.metric_curves[metric].items()):
         if points:
             x, y = zip(*points, strict=True)
             rates += x
@@ -70,7 +68,9 @@ def _panel(axis: Axes, report: GroupReport, metric: str) -> None:
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_xlabel("bits per luma sample")
-    axis.set_ylabel(LABELS[metric])
+    having = max((len(found.by_input) for found in report.bd_rates[metric].values()), default=0)
+    some = f", {having} inputs" if 0 < having < len(report.inputs) else ""
+    axis.set_ylabel(LABELS[metric] + some)
     axis.grid(alpha=0.3, linewidth=0.5)
 
 

@@ -38,15 +38,18 @@ class PooledPoint:
 
 @dataclass
 class GroupReport:
-    """Results on one group of inputs. Dictionaries are keyed by codec, ``bd_rates`` and ``pairs`` by metric first.
+    """Results on one group of inputs. Dictionaries are keyed by codec, those with a metric by metric first.
 
-    ``pairs[metric][test][reference]`` is the mean BD-rate of every pair. Speeds are in million luma samples a second.
+    ``curves`` has the means over all inputs, of the metrics that all inputs have; ``metric_curves`` has those of each
+    metric over the inputs that have it. ``pairs[metric][test][reference]`` is the mean BD-rate of every pair.
+    Speeds are in million luma samples a second.
     """
 
     name: str
     inputs: list[str]
     frames: int
     curves: dict[str, list[PooledPoint]] = field(default_factory=dict)
+    metric_curves: dict[str, dict[str, list[Point]]] = field(default_factory=dict)
     bd_rates: dict[str, dict[str, BdRate]] = field(default_factory=dict)
     pairs: dict[str, dict[str, dict[str, float | None]]] = field(default_factory=dict)
     encode_speed: dict[str, float] = field(default_factory=dict)
@@ -73,10 +76,12 @@ def _group(name: str, members: Sequence[Measurement], reference: str) -> GroupRe
         report.encode_speed[codec] = samples / max(sum(one.encode_seconds for one in own), 1e-9)
         report.decode_speed[codec] = samples / max(sum(one.decode_seconds for one in own), 1e-9)
     for metric in QUALITIES:
-        if not any(metric in one.metrics for one in members):
+        if not any(one.metrics.get(metric) for one in members):
             continue
+        having = {codec: [one for one in own if one.metrics.get(metric)] for codec, own in by_codec.items()}
+        report.metric_curves[metric] = {codec: _points(_pooled(own), metric) for codec, own in having.items()}
         against = {
-            test: {base: _compare(by_codec[base], by_codec[test], metric) for base in codecs if base != test}
+            test: {base: _compare(having[base], having[test], metric) for base in codecs if base != test}
             for test in codecs
         }
         report.pairs[metric] = {
@@ -119,8 +124,8 @@ def _pooled(members: Sequence[Measurement]) -> list[PooledPoint]:
     points = []
     for index in indices:
         ones = [row[index] for row in whole]
-        shared = set.intersection(*(set(one.metrics) for one in ones))
-        means = {name: fmean(q for one in ones if (q := one.quality(name)) is not None) for name in sorted(shared)}
+        shared = set.intersection(*({name for name, values in one.metrics.items() if values} for one in ones))
+        means = {name: fmean(fmean(one.metrics[name]) for one in ones) for name in sorted(shared)}
         points.append(PooledPoint(index, fmean(one.bits_per_pixel for one in ones), means))
     return points
 

@@ -172,8 +172,8 @@ class _Run:
         for frame, planes in zip(frames, decoded, strict=True):
             for name, value in measure(frame.planes, planes).items():
                 values.setdefault(name, []).append(value)
-        if vmaf.available():
-            values["vmaf"] = vmaf.vmaf([frame.planes for frame in frames], decoded)
+        if vmaf.available() and (scores := vmaf.vmaf([frame.planes for frame in frames], decoded)):
+            values["vmaf"] = scores
         return Measurement(
             codec=codec.name,
             codec_key=codec_key(codec),

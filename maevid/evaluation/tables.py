@@ -19,7 +19,9 @@ _SHOWN = ("psnr_y", "psnr_yuv", "ssim", "ms_ssim", "vmaf")
 
 def report_text(reports: Sequence[GroupReport], reference: str) -> str:
     """BD-rates and speed of each codec by group, then the averaged points of each curve."""
-    return "\n\n".join(text for report in reports for text in (_bd_table(report, reference), _point_table(report)))
+    return "\n\n".join(
+        text for report in reports for text in (_bd_table(report, reference), _point_table(report))
+    )
 
 
 def _bd_table(report: GroupReport, reference: str) -> str:

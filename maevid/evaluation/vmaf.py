@@ -23,7 +23,9 @@ def available() -> bool:
     program = shutil.which("ffmpeg")
     if program is None:
         return False
-    listed = subprocess.run([program, "-hide_banner", "-filters"], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        [program, "-hide_banner", "-filters"], capture_output=True, text=True, check=False
+    )
     return any(line.split()[1:2] == ["libvmaf"] for line in listed.stdout.splitlines())
 
 
@@ -44,7 +46,20 @@ def vmaf(sources: Sequence[Planes], coded: Sequence[Planes]) -> list[float]:
                     stream.write(2 * b"".join(plane.tobytes() for plane in planes))
         raw = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", f"{width}x{height}", "-i"]
         chain = "[0:v][1:v]libvmaf=log_fmt=json:log_path=log.json"
-        command = ["ffmpeg", "-v", "error", *raw, "coded.yuv", *raw, "source.yuv", "-lavfi", chain, "-f", "null", "-"]
+        command = [
+            "ffmpeg",
+            "-v",
+            "error",
+            *raw,
+            "coded.yuv",
+            *raw,
+            "source.yuv",
+            "-lavfi",
+            chain,
+            "-f",
+            "null",
+            "-",
+        ]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise MaevidError(f"ffmpeg cannot measure VMAF: {done.stderr.strip()[-200:]}")

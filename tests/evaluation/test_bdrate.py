@@ -66,7 +66,9 @@ def test_a_codec_that_needs_a_tenth_less_is_at_minus_ten() -> None:
 def test_half_a_decibel_better_by_the_slope_of_the_curve() -> None:
     # ln rate = 0.2·quality exactly: a shift by 0.5 dB is a factor of exp(−0.1), whatever the interpolation.
     line = [(math.exp(0.2 * q - 6), q) for q in (28.0, 30.0, 33.0, 36.0, 40.0)]
-    assert bd_rate(line, [(rate, q + 0.5) for rate, q in line]) == pytest.approx(100 * math.expm1(-0.1), abs=1e-9)
+    assert bd_rate(line, [(rate, q + 0.5) for rate, q in line]) == pytest.approx(
+        100 * math.expm1(-0.1), abs=1e-9
+    )
 
 
 def test_order_of_points_does_not_matter_and_beaten_points_do_not_count() -> None:

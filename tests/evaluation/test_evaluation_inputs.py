@@ -31,7 +31,8 @@ def test_pictures_become_the_planes_that_training_sees(pictures: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "numbers"), [(1, [10]), (2, [5, 15]), (4, [2, 7, 12, 17]), (20, list(range(20))), (99, list(range(20)))]
+    ("count", "numbers"),
+    [(1, [10]), (2, [5, 15]), (4, [2, 7, 12, 17]), (20, list(range(20))), (99, list(range(20)))],
 )
 def test_frames_of_a_clip_are_evenly_spread(clip: Path, count: int, numbers: list[int]) -> None:
     assert frame_numbers(20, count) == numbers
@@ -44,6 +45,11 @@ def test_what_cannot_be_read_says_so(tmp_path: Path, pictures: Path) -> None:
         find_inputs([tmp_path / "missing.png"])
     with pytest.raises(InputError, match="no picture and no clip"):
         find_inputs([tmp_path])
+    for parent in ("one", "two"):
+        (tmp_path / parent / "set").mkdir(parents=True)
+        shutil.copy(pictures / "a.png", tmp_path / parent / "set")
+    with pytest.raises(InputError, match="one name in the report"):
+        find_inputs([tmp_path / "one" / "set", tmp_path / "two" / "set"])
     broken = tmp_path / "broken.png"
     broken.write_bytes((pictures / "a.png").read_bytes()[:60])
     with pytest.raises(InputError, match=r"broken\.png cannot be read"):

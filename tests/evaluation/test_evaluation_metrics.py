@@ -16,7 +16,9 @@ RNG = np.random.default_rng(1)
 
 def planes(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows, columns = np.mgrid[:height, :width]
-    luma = (120 + 50 * np.sin(columns / 9) + 40 * np.cos(rows / 5) + RNG.normal(0, 4, rows.shape)).clip(0, 255)
+    luma = (120 + 50 * np.sin(columns / 9) + 40 * np.cos(rows / 5) + RNG.normal(0, 4, rows.shape)).clip(
+        0, 255
+    )
     chroma = np.full(((height + 1) // 2, (width + 1) // 2), 100, np.uint8)
     return luma.astype(np.uint8), chroma, chroma + 50
 
@@ -40,7 +42,9 @@ def test_equal_planes_are_perfect_and_noise_lowers_every_metric() -> None:
     for sigma in (2, 6, 18):
         noisy = (source[0] + RNG.normal(0, sigma, source[0].shape)).clip(0, 255).astype(np.uint8)
         found = measure(source, (noisy, *source[1:]))
-        assert all(found[name] < last[name] for name in ("psnr_y", "ssim", "ms_ssim", "ssim_db", "ms_ssim_db"))
+        assert all(
+            found[name] < last[name] for name in ("psnr_y", "ssim", "ms_ssim", "ssim_db", "ms_ssim_db")
+        )
         last = found
 
 

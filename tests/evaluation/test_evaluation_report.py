@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,22 @@ def test_groups_stay_apart_and_incomplete_inputs_stay_out_of_the_pool() -> None:
         [8 * m.sizes[0] / 800_000 for m in line("new", "a", 0.5)]
     )
     assert second.bd_rates["psnr_y"]["new"].mean == pytest.approx(100, abs=1e-3)
+
+
+def test_a_metric_that_some_inputs_lack_has_a_curve_over_the_others() -> None:
+    tall = [
+        replace(one, metrics={**one.metrics, "ms_ssim_db": [10.0 + one.rate_index] * 2})
+        for one in line("ref", "a", 1)
+    ]
+    low = [replace(one, metrics={**one.metrics, "ms_ssim_db": []}) for one in line("ref", "b", 5)]
+    (report,) = group_reports(tall + low, "ref")
+    assert all("ms_ssim_db" not in point.metrics for point in report.curves["ref"])
+    assert report.metric_curves["ms_ssim_db"]["ref"] == [
+        (pytest.approx(8 * one.sizes[0] / 800_000), 10.0 + one.rate_index) for one in tall
+    ]
+    assert report.metric_curves["psnr_y"]["ref"][0][0] == pytest.approx(
+        3 * 8 * tall[0].sizes[0] / 800_000, rel=1e-3
+    )
 
 
 def test_what_cannot_be_compared_is_a_dash_in_the_table() -> None:

@@ -36,7 +36,9 @@ def test_measurements_are_what_the_codec_really_does(pictures: Path, clip: Path,
     outcome = run(Plan(inputs, ["toy-best"], points=3, frames=4), Store(tmp_path / "m.jsonl"), quiet)
     codec = open_codec("toy-best", CodecOptions())
     assert not outcome.failures
-    assert [one.input for one in outcome.measurements] == ["a.png"] * 3 + ["steps.mkv"] * len(outcome.measurements[3:])
+    assert [one.input for one in outcome.measurements] == ["a.png"] * 3 + ["steps.mkv"] * len(
+        outcome.measurements[3:]
+    )
     for one in outcome.measurements:
         frames = inputs[0 if one.input == "a.png" else 1].load(4)
         coded = [codec.encode(frame, one.rate_index, reconstruct=True) for frame in frames]
@@ -88,7 +90,7 @@ def test_nothing_is_measured_twice_and_a_torn_line_is_measured_again(
 def test_a_killed_run_goes_on_where_it_stopped(pictures: Path, tmp_path: Path, evaluate) -> None:
     out = tmp_path / "report"
     command = (pictures, "--codecs", "toy-fast", "--points", "4", "--out", out)
-    process = evaluate.start(*command, TOY_SECONDS="0.1")
+    process = evaluate.start(*command, TOY_SECONDS="0.06")
     lines = out / "measurements.jsonl"
     limit = time.monotonic() + 40
     while not lines.exists() or len(lines.read_text().splitlines()) < 3:
@@ -108,10 +110,26 @@ def test_a_killed_run_goes_on_where_it_stopped(pictures: Path, tmp_path: Path, e
     assert len(log.read_text()) <= 10
 
 
+def test_an_interrupted_run_says_that_it_can_go_on(pictures: Path, tmp_path: Path, evaluate) -> None:
+    out = tmp_path / "report"
+    process = evaluate.start(pictures, "--codecs", "toy-fast", "--out", out, TOY_SECONDS="0.08")
+    limit = time.monotonic() + 40
+    while not (out / "measurements.jsonl").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors == "maevid: interrupted; the same command goes on from here\n"
+
+
 def test_the_report_and_a_codec_that_fails(pictures: Path, tmp_path: Path, evaluate) -> None:
     out = tmp_path / "report"
     codecs = "toy-best,toy-fast,toy-picky"
-    code, text, errors = evaluate(pictures, "--codecs", codecs, "--reference", "toy-fast", "--points", 4, "--out", out)
+    code, text, errors = evaluate(
+        pictures, "--codecs", codecs, "--reference", "toy-fast", "--points", 4, "--out", out
+    )
     assert code == 1
     assert errors.splitlines() == [
         "maevid: toy-picky failed on wide.png: RuntimeError: too wide for me",
@@ -148,7 +166,9 @@ def test_the_report_and_a_codec_that_fails(pictures: Path, tmp_path: Path, evalu
         (("--codecs", "toy-best", "--points", "0"), "at least 1"),
     ],
 )
-def test_wrong_usage_is_told_in_one_line(pictures: Path, tmp_path: Path, evaluate, arguments, words: str) -> None:
+def test_wrong_usage_is_told_in_one_line(
+    pictures: Path, tmp_path: Path, evaluate, arguments, words: str
+) -> None:
     code, _, errors = evaluate(pictures, *arguments, "--out", tmp_path / "out")
     assert code == 2
     assert words in errors

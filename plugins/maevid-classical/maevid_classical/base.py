@@ -36,7 +36,9 @@ class ClassicalCodec(FrameCodec):
         self.identity = bytes.fromhex(self.sha256[:8])
         self.rate_indices = range(len(steps))
         self.description = f"{settings}; PyAV {av.__version__}, one thread a frame"
-        self.batch_size = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.batch_size = (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        )
         self._lams = [lam_of_step(step) for step in steps]
 
     @abstractmethod

@@ -10,7 +10,17 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-SOC, SIZ, COD, COC, QCD, QCC, SOT, SOD, EOC = 0xFF4F, 0xFF51, 0xFF52, 0xFF53, 0xFF5C, 0xFF5D, 0xFF90, 0xFF93, 0xFFD9
+SOC, SIZ, COD, COC, QCD, QCC, SOT, SOD, EOC = (
+    0xFF4F,
+    0xFF51,
+    0xFF52,
+    0xFF53,
+    0xFF5C,
+    0xFF5D,
+    0xFF90,
+    0xFF93,
+    0xFFD9,
+)
 _CPRL = 4
 _LONGEST_SIDE = 1 << 15
 """The default precinct is as large; a longer side would have several."""
@@ -36,7 +46,12 @@ def join(streams: tuple[bytes, bytes, bytes]) -> bytes:
     size[34:] = struct.pack(">H", 3) + bytes((7, 1, 1, 7, 2, 2, 7, 2, 2))
     coding = bytearray(luma.coding)
     coding[1] = _CPRL
-    header = struct.pack(">H", SOC) + _segment(SIZ, size) + _segment(COD, coding) + _segment(QCD, luma.quantisation)
+    header = (
+        struct.pack(">H", SOC)
+        + _segment(SIZ, size)
+        + _segment(COD, coding)
+        + _segment(QCD, luma.quantisation)
+    )
     for number, plane in enumerate(chroma, 1):
         # Small pictures have fewer resolutions in chroma than in luma.
         if plane.coding[5:] != luma.coding[5:]:

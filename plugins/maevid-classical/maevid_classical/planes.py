@@ -55,7 +55,9 @@ def from_picture(picture: av.VideoFrame) -> Planes:
     if picture.format.name not in ("yuv420p", "yuvj420p"):
         raise ValueError(f"the picture has format {picture.format.name}")
     y, u, v = (
-        np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width].copy()
+        np.frombuffer(memoryview(plane), np.uint8)
+        .reshape(plane.height, plane.line_size)[:, : plane.width]
+        .copy()
         for plane in picture.planes
     )
     return y, u, v

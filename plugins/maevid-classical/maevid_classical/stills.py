@@ -19,16 +19,18 @@ from maevid_classical.svt import tamed
 
 _JPEG_TYPICAL_STEP = 16
 """A low-frequency step of the luma table in Annex K at quality 50."""
+_JPEG_LOWEST = 5
+"""Below it most entries of the tables stand at their end, 255: quality falls and hardly a bit is saved."""
 _AVIF_HIGHEST_QP = 63
 _AVIF_SMALLEST = 64
 
 
 class Jpeg(ClassicalCodec):
-    """libjpeg-turbo through Pillow: progressive, optimised Huffman tables; rate index + 1 is the quality 1..100."""
+    """libjpeg-turbo through Pillow: progressive, optimised Huffman tables; rate index 0 is quality 5, 95 is 100."""
 
     def __init__(self) -> None:
-        settings = "libjpeg-turbo, progressive, optimised tables"
-        super().__init__("jpeg", settings, [_jpeg_step(quality) for quality in range(1, 101)])
+        settings = "libjpeg-turbo, quality 5 to 100, progressive, optimised tables"
+        super().__init__("jpeg", settings, [_jpeg_step(quality) for quality in range(_JPEG_LOWEST, 101)])
 
     def encode_planes(self, planes: Planes, rate_index: int) -> tuple[bytes, ...]:
         """A JPEG file.
@@ -40,7 +42,12 @@ class Jpeg(ClassicalCodec):
         full = [chroma.repeat(2, 0).repeat(2, 1)[:height, :width] for chroma in planes[1:]]
         file = io.BytesIO()
         Image.fromarray(np.dstack([planes[0], *full]), "YCbCr").save(
-            file, "JPEG", quality=rate_index + 1, subsampling="4:2:0", progressive=True, optimize=True
+            file,
+            "JPEG",
+            quality=_JPEG_LOWEST + rate_index,
+            subsampling="4:2:0",
+            progressive=True,
+            optimize=True,
         )
         return (file.getvalue(),)
 

@@ -41,7 +41,9 @@ class VideoCodec(ClassicalCodec):
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        super().__init__(recipe.name, recipe.settings, [recipe.step(qp) for qp in range(recipe.highest_qp, 0, -1)])
+        super().__init__(
+            recipe.name, recipe.settings, [recipe.step(qp) for qp in range(recipe.highest_qp, 0, -1)]
+        )
 
     def encode_planes(self, planes: Planes, rate_index: int) -> tuple[bytes, ...]:
         """The key frame."""
@@ -78,7 +80,9 @@ def _x264(qp: int) -> dict[str, str]:
 
 
 def _x265(qp: int) -> dict[str, str]:
-    parameters = f"qp={qp}:keyint=1:ipratio=1:bframes=0:rc-lookahead=0:repeat-headers=1:info=0:log-level=error"
+    parameters = (
+        f"qp={qp}:keyint=1:ipratio=1:bframes=0:rc-lookahead=0:repeat-headers=1:info=0:log-level=error"
+    )
     return {"preset": "slow", "tune": "psnr", "x265-params": f"{parameters}:pools=none:frame-threads=1:wpp=0"}
 
 

@@ -39,7 +39,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plugin")
     source = shutil.copytree(PLUGIN, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info"))
     target = folder / "site"
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(target),
+    ]
     done = subprocess.run([*pip, str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return target
@@ -100,7 +110,9 @@ def test_more_bits_give_a_better_picture_at_every_size(codec: FrameCodec) -> Non
     first, last = codec.rate_indices[0], codec.rate_indices[-1]
     for width, height in SIZES:
         source = frame(width, height)
-        coded = [codec.encode(source, index, reconstruct=True) for index in (first, (first + last) // 2, last)]
+        coded = [
+            codec.encode(source, index, reconstruct=True) for index in (first, (first + last) // 2, last)
+        ]
         for one, index in zip(coded, (first, (first + last) // 2, last), strict=True):
             packet = Packet.from_bytes(one.packet.to_bytes())
             assert (packet.width, packet.height, packet.pts, packet.duration) == (width, height, 5, 1)
@@ -118,6 +130,16 @@ def test_more_bits_give_a_better_picture_at_every_size(codec: FrameCodec) -> Non
             assert found["y"] > 47
             assert found["u"] > 45
             assert found["v"] > 45
+
+
+def test_padding_costs_nothing(codec: FrameCodec) -> None:
+    half = np.full((9, 17), 140, np.uint8)
+    flat = Frame(np.full((17, 33), 90, np.uint8), half, half, 0, Fraction(1, 25))
+    coded = codec.encode(flat, codec.rate_indices[len(codec.rate_indices) // 2], reconstruct=True)
+    for plane, rebuilt in zip(flat.planes, coded.reconstruction, strict=True):
+        assert np.abs(plane.astype(int) - rebuilt).max() <= 1
+    noisy = codec.encode(frame(33, 17), coded.packet.rate_index)
+    assert len(coded.packet.to_bytes()) < len(noisy.packet.to_bytes()) - 10
 
 
 def test_lam_rises_strictly_over_consecutive_indices(codec: FrameCodec) -> None:
@@ -139,7 +161,9 @@ def test_bytes_depend_on_the_frame_and_the_index_alone(codec: FrameCodec) -> Non
         open_codec(codec.name, CodecOptions()).encode(f, i).packet.to_bytes()
         for f, i in zip(frames, indices, strict=True)
     ]
-    backwards = [codec.encode(f, i).packet.to_bytes() for f, i in zip(frames[::-1], indices[::-1], strict=True)]
+    backwards = [
+        codec.encode(f, i).packet.to_bytes() for f, i in zip(frames[::-1], indices[::-1], strict=True)
+    ]
     batch = codec.encode_batch(frames, indices, reconstruct=True)
     assert backwards[::-1] == alone
     assert [one.packet.to_bytes() for one in batch] == alone
@@ -211,13 +235,17 @@ def test_x264_says_nothing_of_itself() -> None:
 
 
 def test_a_picture_too_large_for_webp_is_refused_in_one_line() -> None:
-    wide = Frame(np.zeros((2, 16500), np.uint8), *[np.zeros((1, 8250), np.uint8)] * 2, pts=0, time_base=Fraction(1))
+    wide = Frame(
+        np.zeros((2, 16500), np.uint8), *[np.zeros((1, 8250), np.uint8)] * 2, pts=0, time_base=Fraction(1)
+    )
     with pytest.raises(MaevidError, match="webp cannot code a 16500x2 picture"):
         open_codec("webp", CodecOptions()).encode(wide, 50)
 
 
 @pytest.mark.parametrize("name", ["jpeg", "x264-intra"])
-def test_the_rate_controller_meets_a_bitrate_and_the_file_opens_again(site: Path, tmp_path: Path, name: str) -> None:
+def test_the_rate_controller_meets_a_bitrate_and_the_file_opens_again(
+    site: Path, tmp_path: Path, name: str
+) -> None:
     make_clip(tmp_path / "in.mp4", 12)
     done = maevid(site, "compress", "in.mp4", "out.mkv", "--codec", name, "-b", "600k", folder=tmp_path)
     assert done.returncode == 0, done.stderr
