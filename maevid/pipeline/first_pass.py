@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maevid.codec.interface import FrameCodec
+from maevid.errors import InputError
 from maevid.pipeline.events import Control, Listener, Progress, RdCurve
 from maevid.pipeline.measure import psnr_by_plane
-from maevid.rate import FrameCost, FrameStatistics, LumaAnalyser, Timeline, is_cut, trial_indices
+from maevid.pipeline.prefetch import Prefetch
+from maevid.rate import FirstPass, FrameCost, FrameStatistics, LumaAnalyser, RateScale, is_cut, trial_indices
 from maevid.report import weighted_psnr
 from maevid.video.frame import Frame
+from maevid.video.reader import VideoReader
 
+if TYPE_CHECKING:
+    import av
+
+READ_AHEAD = 8
 SHORT_CLIP = 24
 """Clips up to so many frames are measured whole."""
 SAMPLE_EVERY = 6
 """In longer ones every sixth frame of each scene is, and each scene's first and last."""
 TRIALS = 5
-
-
-@dataclass
-class FirstPass:
-    """What the first pass found.
-
-    ``other_bytes`` counts the packets of sound and of all other copied streams; ``curve`` is the mean of the sampled
-    frames at each trial, where distortion was measured.
-    """
-
-    seconds: list[float] = field(default_factory=list)
-    last_duration: float = 0.0
-    costs: list[FrameCost] = field(default_factory=list)
-    cuts: list[int] = field(default_factory=list)
-    other_bytes: int = 0
-    sound_packets: int = 0
-    other_packets: int = 0
-    curve: RdCurve | None = None
-
-    def count_other(self, size: int, *, sound: bool) -> None:
-        """Take note of a packet that is not the video's."""
-        self.other_bytes += size
-        self.sound_packets += sound
-        self.other_packets += not sound
-
-    @property
-    def timeline(self) -> Timeline:
-        """When the frames are shown."""
-        return Timeline.of(self.seconds, self.last_duration)
 
 
 def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]:
@@ -89,12 +67,15 @@ class FirstPassRunner:
         self._points: list[list[tuple[float, float]]] = []
 
     def run(self, frames: Iterator[Frame], publish: Listener, control: Control) -> FirstPass:
-        """Go through all frames. Raises Aborted when the control says so."""
+        """Go through all frames. Raises Aborted when the control says so.
+
+        Where distortion is measured, the mean of the sampled frames is published as the clip's R-D curve.
+        """
         for number, frame in sampled(self._watched(frames, publish, control)):
             self.found.costs.append(self._measure(number, frame))
         if self._points:
             rates, decibels = np.mean(self._points, axis=0).T.tolist()
-            self.found.curve = RdCurve(tuple(rates), tuple(decibels))
+            publish(RdCurve(tuple(rates), tuple(decibels)))
         return self.found
 
     def _watched(
@@ -131,3 +112,44 @@ class FirstPassRunner:
             points.append((rates[index] / frame.y.size, weighted_psnr(measured)))
         self._points.append(points)
         return FrameCost(number, rates, decibels)
+
+
+def first_pass(
+    path: str,
+    stream: int | None,
+    codec: FrameCodec,
+    scale: RateScale,
+    distortion: bool,
+    publish: Listener,
+    control: Control,
+) -> FirstPass:
+    """Read and measure a whole clip. Raises InputError where it has no frame, and Aborted."""
+    runner = FirstPassRunner(codec, scale.lowest, scale.highest, distortion=distortion)
+    with VideoReader(path, stream=stream) as reader:
+        events = Prefetch(events_of(reader), READ_AHEAD)
+
+        def frames() -> Iterator[Frame]:
+            for event in events:
+                if isinstance(event, Frame):
+                    yield event
+                else:
+                    runner.found.count_other(event.size, sound=event.stream.type == "audio")
+
+        try:
+            found = runner.run(frames(), publish, control)
+        finally:
+            events.close()
+    if not found.seconds:
+        raise InputError(f"{path} has no frame that can be decoded")
+    return found
+
+
+def events_of(reader: VideoReader) -> Iterator[Frame | av.Packet[Any]]:
+    """Frames and packets of other streams, in the order in which the file has them."""
+    others: list[av.Packet[Any]] = []
+    reader.on_packet = others.append
+    for frame in reader:
+        yield from others
+        others.clear()
+        yield frame
+    yield from others

@@ -183,11 +183,14 @@ def size_figure(scene: Scene) -> Figure:
         ),
         cuts=series.cuts,
         now=None if now is None else (now.seconds, now.bits / 1000),
-        value=""
-        if now is None
-        else f"▾ {len(series.cuts)} cut{'s' * (len(series.cuts) != 1)}  ◆ {decimals(now.bits / 1000, 1)}",
+        value="" if now is None else _cuts_value(len(series.cuts)) + f"◆ {decimals(now.bits / 1000, 1)}",
         empty="" if len(series) else "no frame yet",
     )
+
+
+def _cuts_value(count: int) -> str:
+    """Nothing is said of none: a file without its source does not know."""
+    return f"▾ {count} cut{'s' * (count != 1)}  " if count else ""
 
 
 def all_figures(scene: Scene) -> dict[str, Figure]:

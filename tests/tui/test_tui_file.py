@@ -96,6 +96,7 @@ def test_reports_of_the_file_are_those_of_the_encoder(
             said.index, said.pts, said.bits, said.rate_index, said.lam,
         )  # fmt: skip
         assert read.psnr == pytest.approx(said.psnr, abs=1e-9)
+        assert read.scene_cut == said.scene_cut
         assert read.duration == pytest.approx(said.duration)
     inspection.close()
 
