@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -14,43 +13,29 @@ from maevid.tui.canvas import Cell
 from maevid.tui.figure import Figure
 from maevid.tui.plot_draw import draw
 
-_ROLES = (
-    "points",
-    "line",
-    "curve",
-    "target",
-    "now",
-    "cut",
-    "bar",
-    "peak",
-    "axis",
-    "rule",
-    "label",
-    "unit",
-    "title",
-    "value",
-)
+# The theme's variable for the colour of each role, and how its characters look.
+_ROLES = {
+    "points": ("plot-points", ""),
+    "line": ("plot-points", ""),
+    "curve": ("plot-curve", ""),
+    "target": ("plot-target", ""),
+    "now": ("plot-now", "bold"),
+    "cut": ("plot-cut", ""),
+    "bar": ("plot-bar", ""),
+    "peak": ("plot-peak", ""),
+    "axis": ("plot-axis", ""),
+    "rule": ("plot-axis", ""),
+    "label": ("plot-label", ""),
+    "unit": ("plot-label", "italic"),
+    "title": ("heading", "bold"),
+    "value": ("foreground", ""),
+}
 
 
 class PlotWidget(Widget):
     """Shows ``figure``; set it with :meth:`show`."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"plot--{role}" for role in _ROLES}
-    DEFAULT_CSS = """
-    PlotWidget { height: 1fr; width: 1fr; }
-    PlotWidget > .plot--points, PlotWidget > .plot--line { color: $plot-points; }
-    PlotWidget > .plot--curve { color: $plot-curve; }
-    PlotWidget > .plot--bar { color: $plot-bar; }
-    PlotWidget > .plot--peak { color: $plot-peak; }
-    PlotWidget > .plot--target { color: $plot-target; }
-    PlotWidget > .plot--now { color: $plot-now; text-style: bold; }
-    PlotWidget > .plot--cut { color: $plot-cut; }
-    PlotWidget > .plot--axis, PlotWidget > .plot--rule { color: $plot-axis; }
-    PlotWidget > .plot--label { color: $plot-label; }
-    PlotWidget > .plot--unit { color: $plot-label; text-style: italic; }
-    PlotWidget > .plot--title { color: $heading; text-style: bold; }
-    PlotWidget > .plot--value { color: $foreground; }
-    """
+    DEFAULT_CSS = "PlotWidget { height: 1fr; width: 1fr; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -76,12 +61,20 @@ class PlotWidget(Widget):
         size = (self.size.width, self.size.height)
         if self._drawn != size:
             self._drawn = size
-            if not self._styles:  # Textual works each out from the style sheet: dear, so once a theme
-                self._styles = {role: self.get_component_rich_style(f"plot--{role}") for role in _ROLES}
-                self._styles[""] = self.rich_style
+            if not self._styles:
+                self._styles = self._theme_styles()
             rows = draw(self._figure, *size) if self._figure is not None else []
             self._strips = [row_strip(row, self._styles) for row in rows]
         return self._strips[y] if y < len(self._strips) else Strip.blank(size[0], self.rich_style)
+
+    def _theme_styles(self) -> dict[str, Style]:
+        """Of every role. Not component classes: Textual works out all of them anew at every change of any class."""
+        colors, base = self.app.theme_variables, self.rich_style
+        styles = {
+            role: base + Style.parse(f"{look} {colors[variable]}")
+            for role, (variable, look) in _ROLES.items()
+        }
+        return {**styles, "": base}
 
 
 def row_strip(row: list[Cell], styles: dict[str, Style]) -> Strip:
