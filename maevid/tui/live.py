@@ -26,7 +26,7 @@ from maevid.tui.units import bitrate
 TICK = 0.2
 """Seconds between two looks into the mailbox, at least."""
 SLOWEST_TICK = 3.0
-SHARE = 0.03
+SHARE = 0.02
 """Part of one core's time that drawing may take: looks become rarer where it would take more.
 
 Of one core, however many there are: drawing and the encoder's Python hold the interpreter's lock in turn."""
@@ -74,7 +74,7 @@ class LiveScreen(Screen[None]):
         self._session = session
         self._mailbox = mailbox
         self._seen = -1
-        self._snapshot = mailbox.snapshot()
+        self._snapshot = Snapshot(version=-1)
         self._asked_target: float | None = None
         self._preview: Preview | None = None
         self._view = 0
@@ -124,7 +124,8 @@ class LiveScreen(Screen[None]):
         if now.target != before.target:
             self._asked_target = None
         self._title(now)
-        self._plots(now)
+        if _plotted(now) != _plotted(before):
+            self._plots(now)
         self._picture(now.preview)
         for line in now.notes[len(before.notes) :]:
             self.notify(line, timeout=8)
@@ -240,6 +241,11 @@ class LiveScreen(Screen[None]):
     def phase(self) -> Phase:
         """The phase drawn last."""
         return self._snapshot.phase
+
+
+def _plotted(now: Snapshot) -> tuple[object, ...]:
+    """What the plots depend on: in the analysis pass, most events change nothing of it."""
+    return now.version < 0, now.summary.frames, now.totals, now.targets, now.curve
 
 
 def next_look(cost: float) -> float:
