@@ -166,8 +166,14 @@ def _pack_layer(layer: torch.nn.Module) -> Arrays:
         return {
             "weight": (weight * column).numpy().astype(np.int8),
             "exponent": exponent.numpy().astype(np.int8),
-            "bias": (bias * scale / ACTIVATION_STEP).double().numpy().astype(np.int32),
+            "bias": _int32(bias * scale / ACTIVATION_STEP),
         }
+
+
+def _int32(values: Tensor) -> npt.NDArray[np.int32]:
+    """Whole numbers as int32, those beyond it at its ends, where no bound holds."""
+    ends = np.iinfo(np.int32)
+    return np.nan_to_num(values.double().numpy(), nan=ends.min).clip(ends.min, ends.max).astype(np.int32)
 
 
 @torch.no_grad()
@@ -178,7 +184,7 @@ def _tabulate(model: ModulatedAutoencoder) -> Arrays:
     conditions = model.entropy.conditions(position, model.gains(position).analysis_16)
     model.entropy.set_exact(exact)
     return {
-        name: (getattr(conditions, name) / step).round().numpy().astype(np.int32)
+        name: _int32((getattr(conditions, name) / step).round())
         for name, step in _OFFSET_STEPS.items()
     }
 
