@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 from maevid.codec.interface import CodecOptions
+from maevid.stream.packet import MAX_PIXELS
 
 
 def add_codec_options(parser: argparse.ArgumentParser) -> None:
-    """``--device``, ``--precision`` and ``--weights``."""
+    """``--device``, ``--precision``, ``--weights`` and ``--max-pixels``."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(
         "--precision",
@@ -18,6 +19,13 @@ def add_codec_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="a model file in place of the codec's own"
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help=f"refuse larger pictures, which take some 110 bytes of memory a sample (default: {MAX_PIXELS})",
     )
 
 

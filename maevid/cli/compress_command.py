@@ -127,6 +127,7 @@ def run(options: argparse.Namespace) -> int:
         codec_options(options),
         options.stream,
         measure=options.measure or options.json or options.tui or options.psnr is not None,
+        max_pixels=options.max_pixels,
     )
     result = _compress_in_tui(job, listen, light=options.light) if options.tui else compress(job, listen)
     rate = result.rate

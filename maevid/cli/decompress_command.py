@@ -42,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
         {name: value for name, _, value in pairs},
         codec_options(options),
         options.strict,
+        options.max_pixels,
     )
     progress = ProgressLine()
     try:

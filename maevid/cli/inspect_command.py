@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     if is_recording(options.file):
         run_inspect(RecordedSession(options.file), options.export, options.light)
         return 0
-    inspection = Inspection(options.file, codec_options(options), options.source)
+    inspection = Inspection(options.file, codec_options(options), options.source, options.max_pixels)
     if options.source is not None:
         progress = ProgressLine()
         try:

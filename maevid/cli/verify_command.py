@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
 
     progress = ProgressLine()
     bad = []
-    with StreamReader(options.file) as reader:
+    with StreamReader(options.file, max_pixels=options.max_pixels) as reader:
         codec = None if options.quick else codec_for(reader, codec_options(options))
         progress(Totals(source=options.file, frames=len(reader)))
         progress(PhaseChanged(Phase.ENCODE))

@@ -41,6 +41,7 @@ from maevid.rate import (
     make_controller,
 )
 from maevid.report import FrameReport
+from maevid.stream.packet import MAX_PIXELS
 from maevid.stream.writer import (
     CLUSTER_BYTES,
     CLUSTER_OVERHEAD,
@@ -64,7 +65,10 @@ BATCH_SAMPLES = 400_000
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """What to compress, to where and how. ``measure`` decodes every frame again for its PSNR."""
+    """What to compress, to where and how.
+
+    ``measure`` decodes every frame again for its PSNR; pictures of more than ``max_pixels`` luma samples are refused.
+    """
 
     input: str
     output: str
@@ -73,6 +77,7 @@ class CompressOptions:
     codec_options: CodecOptions = field(default_factory=CodecOptions)
     stream: int | None = None
     measure: bool = False
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ class _Job:
             raise UsageError("standard input can be read only once: add --passes 1, or choose --quality")
         refuse_same_file(options.input, options.output)
         self.publish(PhaseChanged(Phase.OPENING))
-        with VideoReader(options.input, stream=options.stream) as reader:
+        with self._reader() as reader:
             info = reader.info
             self.pixel_aspect = float(info.sample_aspect_ratio)
             codec = open_codec(options.codec, options.codec_options)
@@ -185,6 +190,10 @@ class _Job:
                 time.perf_counter() - began,
                 reader.damaged,
             )
+
+    def _reader(self) -> VideoReader:
+        options = self.options
+        return VideoReader(options.input, stream=options.stream, max_pixels=options.max_pixels)
 
     def _announce(self, codec: FrameCodec, info: VideoInfo) -> None:
         self.publish(
@@ -223,7 +232,7 @@ class _Job:
 
     def _first_pass(self, codec: FrameCodec, scale: RateScale) -> FirstPass:
         self.publish(PhaseChanged(Phase.ANALYSIS, 1, 2))
-        with VideoReader(self.options.input, stream=self.options.stream) as reader, ExitStack() as stack:
+        with self._reader() as reader, ExitStack() as stack:
             runner = FirstPassRunner(codec, scale.lowest, scale.highest, distortion=self.request.needs_psnr)
             events = Prefetch(_events(reader), READ_AHEAD)
             stack.callback(events.close)

@@ -17,6 +17,7 @@ from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.open import codec_for
 from maevid.report import FrameReport
 from maevid.stream.info import FileFacts, facts_of
+from maevid.stream.packet import MAX_PIXELS, Packet
 from maevid.stream.reader import StreamReader
 from maevid.video.frame import Frame
 from maevid.video.reader import VideoReader
@@ -30,11 +31,13 @@ class Inspection:
     are of another size.
     """
 
-    def __init__(self, path: Path, options: CodecOptions, source: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, options: CodecOptions, source: Path | None = None, max_pixels: int = MAX_PIXELS
+    ) -> None:
         self._stack = ExitStack()
         self.path, self._source_path = path, source
         try:
-            self._reader = self._stack.enter_context(StreamReader(path))
+            self._reader = self._stack.enter_context(StreamReader(path, max_pixels=max_pixels))
             self.codec: FrameCodec = codec_for(self._reader, options)
             self._source: Iterator[Frame] = iter(())
             self._source_at = 0
@@ -75,16 +78,16 @@ class Inspection:
 
     def picture(self, index: int) -> Planes:
         """Decode one frame. Raises DamagedError."""
-        return self.codec.decode(self._reader.packet(index))
+        return self.codec.decode(self._packet(index))
 
     def block_bits(self, index: int) -> npt.NDArray[np.float64] | None:
         """Bits of each 16×16 block of one frame; None where the codec cannot tell. Raises DamagedError."""
-        return self.codec.block_bits(self._reader.packet(index))
+        return self.codec.block_bits(self._packet(index))
 
     def check(self, index: int) -> str:
         """What is wrong with a packet, empty when it is good."""
         try:
-            self.codec.check(self._reader.packet(index))
+            self.codec.check(self._packet(index))
         except DamagedError as error:
             return str(error)
         return ""
@@ -113,9 +116,16 @@ class Inspection:
         """Release the files."""
         self._stack.close()
 
+    def _packet(self, index: int) -> Packet:
+        packet = self._reader.packet(index)
+        self._reader.check_size(packet)
+        return packet
+
     def _rewind(self) -> None:
         assert self._source_path is not None
-        self._source = iter(self._stack.enter_context(VideoReader(self._source_path)))
+        self._source = iter(self._stack.enter_context(
+            VideoReader(self._source_path, max_pixels=self._reader.max_pixels)
+        ))
         self._source_at, self._source_frame = 0, None
 
     def _report(self, index: int) -> FrameReport:

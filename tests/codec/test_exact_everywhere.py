@@ -62,7 +62,9 @@ def in_channels_last() -> MaeCodec:
     codec = opened()
     codec.network.model.to(memory_format=torch.channels_last)
     features = codec.network.model.entropy.features
-    codec.network.model.entropy.features = lambda *given: features(*given).to(memory_format=torch.channels_last)
+    codec.network.model.entropy.features = lambda *given: features(*given).to(
+        memory_format=torch.channels_last
+    )
     return codec
 
 

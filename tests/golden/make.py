@@ -35,7 +35,7 @@ def tiny_checkpoint() -> Checkpoint:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "out." in name or "bias" in name or "predictor" in name:
-                parameter += 0.15 * torch.randn_like(parameter)
+                parameter.add_(0.15 * torch.randn_like(parameter))
         model.entropy.hyper_index.uniform_(5, 40)
     made = Checkpoint.from_model(model)
     scales = scale_of_index(torch.arange(SCALES, dtype=torch.float64)).clamp_max(6).numpy()
@@ -79,7 +79,9 @@ def make(folder: Path) -> None:
         out.write(b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420jpeg\n")
         for number in range(6):
             out.write(b"FRAME\n" + b"".join(p.tobytes() for p in picture(64, 48, number).planes))
-    maevid.compress(source, folder / "clip.mkv", bitrate=30_000, weights=weights, precision="float32", device="cpu")
+    maevid.compress(
+        source, folder / "clip.mkv", bitrate=30_000, weights=weights, precision="float32", device="cpu"
+    )
     source.unlink()
     with StreamReader(folder / "clip.mkv") as reader:
         latents["clip.mkv"] = [digest(coded.unwrap()) for coded in reader]

@@ -35,10 +35,9 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     return Checkpoint.load(request.param)
 
 
-LAYERS = (
-    ("up_1", "spatial_1", "up_2", "spatial_2", "context_spatial", "context_mix")
-    + ("head_1.hidden", "head_1.out", "head_2.hidden", "head_2.out")
-)  # fmt: skip
+LAYERS = ["up_1", "spatial_1", "up_2", "spatial_2", "context_spatial", "context_mix"] + [
+    f"head_{number}.{layer}" for number in (1, 2) for layer in ("hidden", "out")
+]
 
 
 def test_every_sum_of_every_layer_stays_exact(checkpoint: Checkpoint) -> None:
@@ -144,7 +143,9 @@ def test_winograd_is_exact_within_the_bound() -> None:
     products = (inputs @ tiles @ inputs.T) * (kernel @ weight @ kernel.T)[None, :, 0, None, None]
     blocks = output @ products @ output.T
     got = blocks.permute(0, 1, 2, 4, 3, 5).reshape(1, 64, 16, 16) + bias[:, None, None]
-    assert torch.equal(got.double(), F.conv2d(x.double(), weight.double(), bias.double(), padding=1, groups=64))
+    assert torch.equal(
+        got.double(), F.conv2d(x.double(), weight.double(), bias.double(), padding=1, groups=64)
+    )
 
 
 def test_the_predictor_needs_eight_bits_of_its_factors() -> None:
