@@ -123,14 +123,28 @@ class MaeCodec(FrameCodec):
             blocks = self.network.load_blocks([frame.planes for frame in frames])
             quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
             for row in range(len(frames)):
-                symbols, tables, _ = self._string(quantised, row, rate_index)
+                symbols, tables, _ = self.coded_string(quantised, row, rate_index)
                 bits[row, column] = self.tables.cost_bits(symbols, tables) + _ESTIMATED_FRAMING_BITS
         return bits
+
+    def coded_string(
+        self, quantised: Quantised, row: int, rate_index: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], int]:
+        """What is coded of one row of a batch: symbols and their tables, in order; how many are hyper-latents."""
+        hyper = quantised.hyper[row].cpu().numpy()
+        symbols = quantised.symbols[row].cpu().numpy().ravel()
+        index = quantised.scale_index[row].cpu().numpy()
+        runs, tables = [hyper.ravel()], [self._hyper_tables(rate_index, hyper.shape)]
+        for which in self._passes(index.shape):
+            coded = _coded(which, index)
+            runs.append(symbols[coded])
+            tables.append(index.ravel()[coded].astype(np.int16))
+        return np.concatenate(runs), np.concatenate(tables), hyper.size
 
     def _packet(
         self, frame: Frame, rate_index: int, quantised: Quantised, row: int
     ) -> tuple[Packet, dict[str, int]]:
-        symbols, tables, hyper_count = self._string(quantised, row, rate_index)
+        symbols, tables, hyper_count = self.coded_string(quantised, row, rate_index)
         payload = encode(symbols, tables, self.tables)
         packet = Packet(
             model=self.identity,
@@ -147,19 +161,6 @@ class MaeCodec(FrameCodec):
         )
         header = 8 * (len(packet.to_bytes()) - len(payload))
         return packet, {"header": header, "hyper": hyper, "latent": 8 * len(payload) - hyper}
-
-    def _string(
-        self, quantised: Quantised, row: int, rate_index: int
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], int]:
-        hyper = quantised.hyper[row].cpu().numpy()
-        symbols = quantised.symbols[row].cpu().numpy().ravel()
-        index = quantised.scale_index[row].cpu().numpy()
-        runs, tables = [hyper.ravel()], [self._hyper_tables(rate_index, hyper.shape)]
-        for which in self._passes(index.shape):
-            coded = _coded(which, index)
-            runs.append(symbols[coded])
-            tables.append(index.ravel()[coded].astype(np.int16))
-        return np.concatenate(runs), np.concatenate(tables), hyper.size
 
     def _latents(
         self, packet: Packet, ledger: npt.NDArray[np.float64] | None = None

@@ -45,7 +45,13 @@ def largest_sums(config: ModelConfig, arrays: Mapping[str, Array]) -> dict[str, 
     m, h, z = config.latents, config.hyper, config.hyper_latents
     added = {
         name: _taken(arrays, f"offset.{name}", np.int32, (RATE_INDICES, channels))
-        for name, channels in (("hyper", h), ("first", h), ("second", h), ("scale_index", m), ("hyper_index", z))
+        for name, channels in (
+            ("hyper", h),
+            ("first", h),
+            ("second", h),
+            ("scale_index", m),
+            ("hyper_index", z),
+        )
     }
     if added["hyper_index"].min() < 0 or added["hyper_index"].max() >= SCALES:
         raise ModelError(f"model {config.name}: tables of hyper-latents must lie in 0..{SCALES - 1}")

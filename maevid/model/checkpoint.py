@@ -106,7 +106,9 @@ class Checkpoint:
             "notes": json.dumps(self.notes),
         }
         partial = path.with_name(f".{path.name}.part")
-        partial.write_bytes(save({k: np.ascontiguousarray(v) for k, v in sorted(self.arrays.items())}, metadata))
+        partial.write_bytes(
+            save({k: np.ascontiguousarray(v) for k, v in sorted(self.arrays.items())}, metadata)
+        )
         os.replace(partial, path)
 
     def model(self) -> ModulatedAutoencoder:
@@ -183,10 +185,7 @@ def _tabulate(model: ModulatedAutoencoder) -> Arrays:
     position = torch.linspace(-1, 1, RATE_INDICES)
     conditions = model.entropy.conditions(position, model.gains(position).analysis_16)
     model.entropy.set_exact(exact)
-    return {
-        name: _int32((getattr(conditions, name) / step).round())
-        for name, step in _OFFSET_STEPS.items()
-    }
+    return {name: _int32((getattr(conditions, name) / step).round()) for name, step in _OFFSET_STEPS.items()}
 
 
 def _identity(config: ModelConfig, arrays: Arrays) -> str:

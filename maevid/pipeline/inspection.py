@@ -123,9 +123,9 @@ class Inspection:
 
     def _rewind(self) -> None:
         assert self._source_path is not None
-        self._source = iter(self._stack.enter_context(
-            VideoReader(self._source_path, max_pixels=self._reader.max_pixels)
-        ))
+        self._source = iter(
+            self._stack.enter_context(VideoReader(self._source_path, max_pixels=self._reader.max_pixels))
+        )
         self._source_at, self._source_frame = 0, None
 
     def _report(self, index: int) -> FrameReport:
