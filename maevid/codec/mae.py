@@ -23,6 +23,7 @@ from maevid.errors import DamagedError, LatentError, ModelError
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import choose_placement
+from maevid.model.integer import BATCH_LIMIT
 from maevid.model.network import SYMBOL_LIMIT, Network, Quantised, latent_levels
 from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SKIP_BELOW
 from maevid.stream.packet import Packet
@@ -64,6 +65,12 @@ class MaeCodec(FrameCodec):
         self, frames: Sequence[Frame], rate_indices: Sequence[int], *, reconstruct: bool = False
     ) -> list[Encoded]:
         """Code frames of one size, each at its rate index."""
+        if len(frames) > BATCH_LIMIT:
+            rest = self.encode_batch(
+                frames[BATCH_LIMIT:], rate_indices[BATCH_LIMIT:], reconstruct=reconstruct
+            )
+            first = frames[:BATCH_LIMIT], rate_indices[:BATCH_LIMIT]
+            return self.encode_batch(*first, reconstruct=reconstruct) + rest
         began = time.perf_counter()
         indices = self.network.index_tensor(rate_indices)
         blocks = self.network.load_blocks([frame.planes for frame in frames])

@@ -28,6 +28,8 @@ LEAKY_SLOPE = 2.0**-3
 OFFSET_STEP = 2.0**-6
 MAX_EXPONENT = 14
 EXACT_SUM_LIMIT = 2**24
+BATCH_LIMIT = 15
+"""On a CPU without oneDNN PyTorch hands larger batches to NNPACK, which convolves by Fourier transform."""
 
 
 class _RoundStraightThrough(torch.autograd.Function):
@@ -154,7 +156,7 @@ class IntegerPointwise(_IntegerLayer):
 
     def forward(self, x: Tensor, offset: Tensor | None = None) -> Tensor:
         weight, bias = self.parameters_in_use()
-        out = F.conv2d(x, weight[:, :, None, None], bias).float()
+        out = _convolve(x, weight[:, :, None, None], bias).float()
         return out if offset is None else out + offset[:, :, None, None]
 
 
@@ -173,11 +175,19 @@ class IntegerDepthwise(_IntegerLayer):
         return _depthwise(x, weight, bias).float()
 
 
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 0, groups: int = 1) -> Tensor:
+    """conv2d, kept from what would round: Fourier transforms."""
+    if len(x) > BATCH_LIMIT and x.device.type == "cpu":
+        parts = torch.split(x, BATCH_LIMIT)
+        return torch.cat([F.conv2d(p, weight, bias, padding=padding, groups=groups) for p in parts])
+    return F.conv2d(x, weight, bias, padding=padding, groups=groups)
+
+
 def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if x.is_cuda:
         # For channels-last tensors PyTorch calls cuDNN, whose choice of algorithm is not known; else its own sum.
         x = x.contiguous()
-    return F.conv2d(x, weight, bias, padding=1, groups=x.shape[1])
+    return _convolve(x, weight, bias, padding=1, groups=x.shape[1])
 
 
 class LinearPredictor(ExactModule):

@@ -185,6 +185,18 @@ def test_batch_and_threads_do_not_change_bytes(precision: str, width: int, heigh
             assert [e.packet.to_bytes() for e in made] == single[:batch], (count, batch)
 
 
+def test_without_onednn_large_batches_are_exact_too(float32, hall_frames) -> None:
+    """PyTorch then convolves batches of 16 and more by Fourier transform, which rounds."""
+    frames = 2 * [crop(frame, 64, 48) for frame in hall_frames[:10]]
+    indices = list(range(40, 240, 10))
+    with torch.backends.mkldnn.flags(enabled=False):
+        single = [float32.encode(*given).packet for given in zip(frames, indices, strict=True)]
+        batch = [encoded.packet for encoded in float32.encode_batch(frames, indices)]
+    assert batch == single
+    for packet in batch:
+        float32.check(packet)
+
+
 WORKER = """
 import pickle, sys, torch
 sys.path.insert(0, sys.argv[1])
