@@ -10,7 +10,7 @@ from maevid.stream.packet import MAX_PIXELS
 
 
 def add_codec_options(parser: argparse.ArgumentParser) -> None:
-    """``--device``, ``--precision``, ``--weights`` and ``--max-pixels``."""
+    """``--device``, ``--precision`` and ``--weights``."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(
         "--precision",
@@ -20,6 +20,10 @@ def add_codec_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="a model file in place of the codec's own"
     )
+
+
+def add_pixel_limit(parser: argparse.ArgumentParser) -> None:
+    """``--max-pixels``, for commands that open files from anywhere."""
     parser.add_argument(
         "--max-pixels",
         type=int,

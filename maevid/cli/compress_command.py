@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maevid.cli.common import add_codec_options, codec_options
+from maevid.cli.common import add_codec_options, add_pixel_limit, codec_options
 from maevid.cli.progress import ProgressLine
 from maevid.codec.registry import DEFAULT_CODEC
 from maevid.rate import RateRequest, parse_rate, parse_size, parse_zone
@@ -62,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure", action="store_true", help="decode every frame for its PSNR and tell the mean"
     )
+    parser.add_argument("--dry-run", action="store_true", help="predict size, PSNR and time; write nothing")
+    parser.add_argument("--stats-out", type=Path, metavar="FILE", help="keep what the passes measured")
+    parser.add_argument("--stats-in", type=Path, metavar="FILE", help="use it in place of the first pass")
     parser.add_argument(
         "--tui", action="store_true", help="show rate, distortion and pictures live; ? for its keys"
     )
@@ -71,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say what runs where")
     add_codec_options(parser)
+    add_pixel_limit(parser)
 
 
 def request_of(options: argparse.Namespace) -> RateRequest:
@@ -127,8 +132,17 @@ def run(options: argparse.Namespace) -> int:
         codec_options(options),
         options.stream,
         measure=options.measure or options.json or options.tui or options.psnr is not None,
+        statistics_in=options.stats_in,
+        statistics_out=options.stats_out,
         max_pixels=options.max_pixels,
     )
+    if options.dry_run:
+        from maevid.pipeline.dry_run import dry_run
+
+        prediction = dry_run(job, progress)
+        progress.clear()
+        print(prediction.line())
+        return 0
     result = _compress_in_tui(job, listen, light=options.light) if options.tui else compress(job, listen)
     rate = result.rate
     psnr = sum(decibels) / len(decibels) if decibels else None

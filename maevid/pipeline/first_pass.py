@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maevid.codec.interface import FrameCodec
+from maevid.errors import InputError
 from maevid.pipeline.events import Control, Listener, Progress
 from maevid.pipeline.measure import psnr
-from maevid.rate import FrameCost, FrameStatistics, LumaAnalyser, Timeline, is_cut, trial_indices
+from maevid.pipeline.prefetch import Prefetch
+from maevid.rate import FirstPass, FrameCost, FrameStatistics, LumaAnalyser, RateScale, is_cut, trial_indices
 from maevid.video.frame import Frame
+from maevid.video.reader import VideoReader
 
+if TYPE_CHECKING:
+    import av
+
+READ_AHEAD = 8
 SHORT_CLIP = 24
 """Clips up to so many frames are measured whole."""
 SAMPLE_EVERY = 6
 """In longer ones every sixth frame of each scene is, and each scene's first and last."""
 TRIALS = 5
-
-
-@dataclass
-class FirstPass:
-    """What the first pass found. ``other_bytes`` counts the packets of sound and of all other copied streams."""
-
-    seconds: list[float] = field(default_factory=list)
-    last_duration: float = 0.0
-    costs: list[FrameCost] = field(default_factory=list)
-    cuts: list[int] = field(default_factory=list)
-    other_bytes: int = 0
-    sound_packets: int = 0
-    other_packets: int = 0
-
-    def count_other(self, size: int, *, sound: bool) -> None:
-        """Take note of a packet that is not the video's."""
-        self.other_bytes += size
-        self.sound_packets += sound
-        self.other_packets += not sound
-
-    @property
-    def timeline(self) -> Timeline:
-        """When the frames are shown."""
-        return Timeline.of(self.seconds, self.last_duration)
 
 
 def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]:
@@ -117,3 +100,44 @@ class FirstPassRunner:
             rates[index] = 8.0 * len(encoded.packet.to_bytes())
             decibels[index] = psnr(frame.y, encoded.reconstruction[0])
         return FrameCost(number, rates, decibels)
+
+
+def first_pass(
+    path: str,
+    stream: int | None,
+    codec: FrameCodec,
+    scale: RateScale,
+    distortion: bool,
+    publish: Listener,
+    control: Control,
+) -> FirstPass:
+    """Read and measure a whole clip. Raises InputError where it has no frame, and Aborted."""
+    runner = FirstPassRunner(codec, scale.lowest, scale.highest, distortion=distortion)
+    with VideoReader(path, stream=stream) as reader:
+        events = Prefetch(events_of(reader), READ_AHEAD)
+
+        def frames() -> Iterator[Frame]:
+            for event in events:
+                if isinstance(event, Frame):
+                    yield event
+                else:
+                    runner.found.count_other(event.size, sound=event.stream.type == "audio")
+
+        try:
+            found = runner.run(frames(), publish, control)
+        finally:
+            events.close()
+    if not found.seconds:
+        raise InputError(f"{path} has no frame that can be decoded")
+    return found
+
+
+def events_of(reader: VideoReader) -> Iterator[Frame | av.Packet[Any]]:
+    """Frames and packets of other streams, in the order in which the file has them."""
+    others: list[av.Packet[Any]] = []
+    reader.on_packet = others.append
+    for frame in reader:
+        yield from others
+        others.clear()
+        yield frame
+    yield from others

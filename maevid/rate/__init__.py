@@ -43,12 +43,13 @@ from maevid.rate.predict import Prediction, predict
 from maevid.rate.request import RateRequest
 from maevid.rate.scale import RateScale
 from maevid.rate.statistics import FrameStatistics, LumaAnalyser, find_cuts, is_cut, is_fade
-from maevid.rate.store import Statistics, StatisticsKey, read_statistics, write_statistics
+from maevid.rate.store import FirstPass, Statistics, StatisticsKey, read_statistics, write_statistics
 from maevid.rate.timeline import Timeline
 from maevid.rate.verify import Underflow, leaky_bucket
 
 __all__ = [
     "BufferModel",
+    "FirstPass",
     "FrameCost",
     "FrameStatistics",
     "LumaAnalyser",

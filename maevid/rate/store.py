@@ -1,41 +1,65 @@
 """The statistics file: what the first pass measured and what the encoder reported, as JSON lines.
 
-The first line is a header with the format version and the key of clip and codec; every further line is an
-object with one member: ``cost`` (see :class:`FrameCost`) or ``report`` (see :class:`FrameReport`).
+It is a recording (:mod:`maevid.report_io`), so whatever reads those shows it. Beside the ``frame`` records it has
+one of type ``clip`` (format version and the key of clip and codec), one of type ``timeline`` (times, cuts, and
+what is copied along) and one of type ``cost`` for each measured frame.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maevid.atomic import atomic_output
 from maevid.errors import InputError, OutputError
 from maevid.rate.model import FrameCost
+from maevid.rate.timeline import Timeline
 from maevid.report import FrameReport
+from maevid.report_io import RecordingWriter, read_recording
 
 VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class StatisticsKey:
-    """What measurements belong to: a clip (its size, frames and duration in seconds) and a codec with
-    weights.
+    """What measurements belong to: pictures of a size, and a codec with weights.
 
     ``identity`` is the codec's four bytes in hexadecimal digits.
     """
 
     width: int
     height: int
-    frames: int
-    duration: float
     codec: str
     identity: str
+
+
+@dataclass
+class FirstPass:
+    """What the first pass found: times of all frames in seconds, measured costs, first frames of scenes.
+
+    ``other_bytes`` counts the packets of sound and of all other copied streams.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    last_duration: float = 0.0
+    costs: list[FrameCost] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
+    other_bytes: int = 0
+    sound_packets: int = 0
+    other_packets: int = 0
+
+    def count_other(self, size: int, *, sound: bool) -> None:
+        """Take note of a packet that is not the video's."""
+        self.other_bytes += size
+        self.sound_packets += sound
+        self.other_packets += not sound
+
+    @property
+    def timeline(self) -> Timeline:
+        """When the frames are shown."""
+        return Timeline.of(self.seconds, self.last_duration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,96 +67,62 @@ class Statistics:
     """The content of a statistics file."""
 
     key: StatisticsKey
-    costs: tuple[FrameCost, ...]
+    first: FirstPass
     reports: tuple[FrameReport, ...]
 
 
 def write_statistics(
-    path: Path, key: StatisticsKey, costs: Iterable[FrameCost], reports: Iterable[FrameReport] = ()
+    path: Path, key: StatisticsKey, first: FirstPass, reports: Iterable[FrameReport] = ()
 ) -> None:
     """Write a statistics file; it appears whole or not at all. Raises OutputError."""
-    temporary = ""
+    timeline = asdict(first)
+    costs = timeline.pop("costs")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(json.dumps({"maevid_statistics": VERSION, **asdict(key)}) + "\n")
-            out.writelines(json.dumps({"cost": asdict(c)}) + "\n" for c in costs)
-            out.writelines(json.dumps({"report": asdict(r)}) + "\n" for r in reports)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        with atomic_output(path) as partial, partial.open("w", encoding="utf-8") as out:
+            writer = RecordingWriter(out)
+            writer.record("clip", {"statistics": VERSION, **asdict(key)})
+            writer.record("timeline", timeline)
+            for cost in costs:
+                writer.record("cost", cost)
+            for report in reports:
+                writer.frame(report)
     except OSError as error:
         raise OutputError(f"cannot write statistics to {path}: {error.strerror or error}") from error
-    finally:
-        if temporary:
-            with suppress(OSError):
-                os.unlink(temporary)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def read_statistics(path: Path, key: StatisticsKey | None = None) -> Statistics:
-    """Read a statistics file; with a ``key``, only one made for that clip and codec.
+    """Read a statistics file; with a ``key``, only one made for such pictures and that codec.
 
     Raises InputError for a file that is missing, not a statistics file, of another version, damaged, or
     made for something else.
     """
-    try:
-        with path.open(encoding="utf-8") as lines:
-            return _parse(path, lines, key)
-    except OSError as error:
-        raise InputError(f"cannot read statistics from {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a maevid statistics file") from error
-
-
-def _parse(path: Path, lines: Iterator[str], key: StatisticsKey | None) -> Statistics:
-    try:
-        header = json.loads(next(lines, ""))
-        version = header.pop("maevid_statistics")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is not a maevid statistics file") from error
+    recording = read_recording(path)
+    clip = dict(recording.record("clip"))
+    clip.pop("type", None)
+    version = clip.pop("statistics", None)
+    if version is None:
+        raise InputError(f"{path} is not a maevid statistics file")
     if version != VERSION:
         raise InputError(f"{path} has statistics of version {version}; this program reads version {VERSION}")
     try:
-        found = StatisticsKey(**header)
-    except TypeError as error:
-        raise InputError(f"{path}, line 1: the header is damaged") from error
-    if key is not None:
-        _compare(path, found, key)
-    costs: list[FrameCost] = []
-    reports: list[FrameReport] = []
-    for number, line in enumerate(lines, start=2):
-        try:
-            entry: dict[str, Any] = json.loads(line)
-            if "cost" in entry:
-                costs.append(_cost(entry["cost"]))
-            else:
-                reports.append(FrameReport(**entry["report"]))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}, line {number}: not a measurement; the file is damaged") from error
-    return Statistics(found, tuple(costs), tuple(reports))
+        found = StatisticsKey(**clip)
+        timeline = dict(recording.record("timeline"))
+        timeline.pop("type", None)
+        costs = [_cost(record) for record in recording.records if record["type"] == "cost"]
+        first = FirstPass(**timeline, costs=costs)
+        first.timeline  # noqa: B018 (times that do not rise are refused here, not in mid-encode)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is a damaged statistics file: {error}") from error
+    if key is not None and key != found:
+        raise InputError(
+            f"{path} was measured on {found.width}x{found.height} with {found.codec} ({found.identity}), "
+            f"not {key.width}x{key.height} with {key.codec} ({key.identity}): it belongs to something else"
+        )
+    return Statistics(found, first, recording.reports)
 
 
-def _cost(entry: dict[str, Any]) -> FrameCost:
+def _cost(record: Mapping[str, Any]) -> FrameCost:
     """JSON has text for keys; rate indices are integers again."""
-    bits = {int(i): float(b) for i, b in entry["bits"].items()}
-    psnr = {int(i): float(p) for i, p in entry["psnr"].items()}
-    return FrameCost(int(entry["frame"]), bits, psnr)
-
-
-def _compare(path: Path, found: StatisticsKey, key: StatisticsKey) -> None:
-    if (found.codec, found.identity) != (key.codec, key.identity):
-        raise InputError(
-            f"{path} was measured with codec {found.codec} ({found.identity}), not {key.codec} "
-            f"({key.identity}); leave out the statistics file or use that codec"
-        )
-    same_time = abs(found.duration - key.duration) < 1e-3 * max(1.0, key.duration)
-    if (found.width, found.height, found.frames) != (key.width, key.height, key.frames) or not same_time:
-        raise InputError(
-            f"{path} belongs to another clip: {found.frames} frames of {found.width}x{found.height} in "
-            f"{found.duration:.3f} s, not {key.frames} of {key.width}x{key.height} in {key.duration:.3f} s"
-        )
+    bits = {int(i): float(b) for i, b in record["bits"].items()}
+    psnr = {int(i): float(p) for i, p in record["psnr"].items()}
+    return FrameCost(int(record["frame"]), bits, psnr)

@@ -160,6 +160,18 @@ class StreamWriter:
                     self._edit_tracks(file)
         return self._header_bytes
 
+    def largest_overhead(
+        self, *, pictures: int, sound: int, other: int, seconds: float, file_bytes: int
+    ) -> int:
+        """Most bytes that the file can have beside the payloads of all packets; writes the header.
+
+        For so many pictures and packets of ``sound`` and ``other`` streams in ``seconds``, in a file of about
+        ``file_bytes``.
+        """
+        full = int(seconds / CLUSTER_SECONDS + file_bytes / CLUSTER_BYTES)
+        blocks = PICTURE_OVERHEAD * pictures + SOUND_OVERHEAD * sound + OTHER_OVERHEAD * other
+        return self.start() + FILE_OVERHEAD + blocks + CLUSTER_OVERHEAD * (2 + full)
+
     def write(self, packet: Packet) -> int:
         """Write one coded picture; returns its bytes. Raises ValueError for a packet of another model."""
         if packet.model != self._model:

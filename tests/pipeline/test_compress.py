@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from maevid.codec.interface import CodecOptions
 from maevid.errors import MaevidError
 from maevid.pipeline.compress import CompressOptions, compress
+from maevid.pipeline.dry_run import dry_run
 from maevid.pipeline.events import (
     Aborted,
     Control,
@@ -26,6 +28,7 @@ from maevid.pipeline.first_pass import sampled
 from maevid.pipeline.prefetch import Prefetch
 from maevid.rate import RateRequest, leaky_bucket, parse_zone
 from maevid.report import FrameReport
+from maevid.report_io import read_recording
 from maevid.stream.reader import StreamReader
 
 
@@ -216,3 +219,38 @@ def test_prefetch_hands_on_items_errors_and_stops() -> None:
     assert next(iter(ahead)) == 0
     ahead.close()
     assert len(made) <= 6, "bounded read-ahead"
+
+
+def test_statistics_take_the_place_of_the_first_pass(hall: Path, tmp_path: Path) -> None:
+    kept, phases = tmp_path / "hall.jsonl", []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, PhaseChanged):
+            phases.append(event.phase)
+
+    first = replace(job(hall, tmp_path / "a.mkv", bitrate=200_000), statistics_out=kept)
+    compress(first, listen)
+    again = replace(job(hall, tmp_path / "b.mkv", bitrate=200_000), statistics_in=kept)
+    compress(again, listen)
+    assert phases.count(Phase.ANALYSIS) == 1
+    assert (tmp_path / "a.mkv").read_bytes() == (tmp_path / "b.mkv").read_bytes()
+    assert len(read_recording(kept).reports) == 12
+
+
+def test_statistics_of_another_clip_are_refused(hall: Path, bunny: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "hall.jsonl"
+    compress(replace(job(hall, tmp_path / "a.mkv", bitrate=200_000), statistics_out=kept))
+    with pytest.raises(MaevidError, match="another clip"):
+        compress(replace(job(bunny, tmp_path / "b.mkv", bitrate=200_000), statistics_in=kept))
+    assert sorted(os.listdir(tmp_path)) == ["a.mkv", "hall.jsonl"]
+
+
+def test_a_dry_run_tells_what_will_come(hall: Path, tmp_path: Path) -> None:
+    wanted = job(hall, tmp_path / "o.mkv", measure=True, quality=50)
+    said = dry_run(wanted)
+    assert os.listdir(tmp_path) == []
+    reports: list[FrameReport] = []
+    compress(wanted, lambda e: reports.append(e) if isinstance(e, FrameReport) else None)
+    assert said.bitrate == pytest.approx(sum(r.bits for r in reports) / 1.2, rel=0.02)
+    assert said.psnr == pytest.approx(np.mean([r.psnr["y"] for r in reports]), abs=0.2)
+    assert said.size == pytest.approx((tmp_path / "o.mkv").stat().st_size, rel=0.1)

@@ -90,11 +90,9 @@ def test_times_tags_rotation_and_shape_come_back(tmp_path: Path, suffix: str) ->
             writer.write(Frame(*frame.planes, pts=pts, time_base=unit, duration=500, color=color))
     got, back = read(tmp_path / f"a{suffix}")
     seconds = [Fraction(pts, 30_000) for pts in times]
-    if suffix == ".mkv":
-        # FFmpeg's Matroska muxer counts milliseconds.
-        expected = [Fraction(int(time * 1000 + Fraction(1, 2)), 1000) for time in seconds]
-    else:
-        expected = seconds
+    # FFmpeg's Matroska muxer counts milliseconds.
+    milliseconds = [Fraction(int(time * 1000 + Fraction(1, 2)), 1000) for time in seconds]
+    expected = milliseconds if suffix == ".mkv" else seconds
     placed = [frame.pts * frame.time_base for frame in back]
     assert placed == sorted(set(placed))
     if suffix == ".mkv":

@@ -1,0 +1,168 @@
+"""The inner loop of an encode: frames in, rate indices asked for, frames coded, packets written, reports told."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from maevid.codec.interface import Encoded, FrameCodec
+from maevid.errors import InputError
+from maevid.pipeline.events import Control, Listener, TargetChanged
+from maevid.pipeline.measure import psnr_by_plane
+from maevid.pipeline.preview import make_preview
+from maevid.rate import FrameCost, FrameStatistics, LumaAnalyser, RateController, is_cut
+from maevid.report import FrameReport
+from maevid.stream.writer import StreamWriter
+from maevid.video.frame import Frame
+
+if TYPE_CHECKING:
+    import av
+
+BATCH_SAMPLES = 400_000
+"""Frames are batched up to about so many luma samples: small pictures leave a core idle one by one."""
+
+
+@dataclass
+class _Waiting:
+    """A frame that is read and not yet coded."""
+
+    frame: Frame
+    statistics: FrameStatistics
+    cut: bool
+    read_seconds: float
+
+
+@dataclass
+class FrameLoop:
+    """Drives one codec with one controller into one file.
+
+    ``measure`` decodes every frame again for its PSNR, and then ``wants_preview`` is asked whether a picture of it
+    would be shown. ``planned`` is how many frames the controller knows of, None when it knows of none.
+    """
+
+    codec: FrameCodec
+    controller: RateController
+    writer: StreamWriter
+    publish: Listener
+    control: Control
+    measure: bool
+    planned: int | None
+    wants_preview: Callable[[], bool]
+    pixel_aspect: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._waiting: deque[_Waiting] = deque()
+        self._number = 0
+
+    def run(self, events: Iterable[Frame | av.Packet[Any]], samples: int) -> None:
+        """Code all frames of ``samples`` luma samples each, and copy the other packets between them.
+
+        Raises InputError for more frames than were planned, TargetError for a limit that cannot be kept, Aborted.
+        """
+        batch = max(1, min(self.controller.in_flight, BATCH_SAMPLES // samples))
+        reach = max(self.controller.lookahead, 1)
+        for item in self._watched(events):
+            self._waiting.append(item)
+            if len(self._waiting) >= batch + reach - 1:
+                self._code(batch)
+                if self.control.finishing:
+                    return
+        while self._waiting:
+            self._code(batch)
+
+    def _watched(self, events: Iterable[Frame | av.Packet[Any]]) -> Iterator[_Waiting]:
+        analyser, recent = LumaAnalyser(), list[FrameStatistics]()
+        began = time.perf_counter()
+        for event in events:
+            if not isinstance(event, Frame):
+                self.writer.copy(event)
+                continue
+            statistics = analyser(event.y, event.seconds)
+            cut = is_cut(statistics, recent)
+            recent = [*recent[-7:], statistics]
+            yield _Waiting(event, statistics, cut, time.perf_counter() - began)
+            began = time.perf_counter()
+
+    def _code(self, batch: int) -> None:
+        """Code the first frames that wait, ``batch`` at most."""
+        self.control.checkpoint(self.publish)
+        self._retarget()
+        count = self._allowed(min(batch, len(self._waiting)))
+        indices = []
+        for offset in range(count):
+            end = min(offset + self.controller.lookahead, len(self._waiting))
+            lookahead = [self._waiting[k].statistics for k in range(offset, end)]
+            self._probe(self._number + offset, self._waiting[offset].frame, lookahead)
+            indices.append(self.controller.next_index(self._number + offset, lookahead))
+        items = [self._waiting.popleft() for _ in range(count)]
+        coded = self.codec.encode_batch([i.frame for i in items], indices, reconstruct=self.measure)
+        for item, index, encoded in zip(items, indices, coded, strict=True):
+            self._settle(item, index, encoded)
+            self._number += 1
+
+    def _allowed(self, count: int) -> int:
+        """How many of ``count`` frames the plan has room for."""
+        if self.planned is None or self._number + count <= self.planned:
+            return count
+        if self.control.finishing:
+            # The first pass was ended early: what it has seen is coded.
+            return self.planned - self._number
+        raise InputError(
+            f"there are more than the {self.planned} frames that the first pass or the statistics have: "
+            "they belong to another clip, or the input has grown"
+        )
+
+    def _settle(self, item: _Waiting, index: int, encoded: Encoded) -> None:
+        """Show a coded frame to the controller, code it again as long as it asks, and write it."""
+        report = self._report(item, index, encoded)
+        while (retry := self.controller.observe(report)) is not None:
+            encoded = self.codec.encode(item.frame, retry.rate_index, reconstruct=self.measure)
+            report = self._report(item, retry.rate_index, encoded)
+        began = time.perf_counter()
+        self.writer.write(encoded.packet)
+        stages = {**report.stage_seconds, "mux": time.perf_counter() - began}
+        self.publish(replace(report, buffer=self.controller.buffer, stage_seconds=stages))
+        if encoded.reconstruction is not None and self.wants_preview():
+            frame = item.frame
+            self.publish(
+                make_preview(
+                    report.index, frame.planes, encoded.reconstruction, frame.color, self.pixel_aspect
+                )
+            )
+
+    def _probe(self, number: int, frame: Frame, lookahead: Sequence[FrameStatistics]) -> None:
+        trial = self.controller.probe(number, lookahead)
+        if trial:
+            bits = self.codec.estimate_bits([frame], trial)[0]
+            self.controller.learn(FrameCost(number, dict(zip(trial, bits.tolist(), strict=True))))
+
+    def _retarget(self) -> None:
+        target = self.control.take_target()
+        retarget = getattr(self.controller, "retarget", None)
+        if target is not None and retarget is not None:
+            retarget(target)
+            self.publish(TargetChanged(target))
+
+    def _report(self, item: _Waiting, index: int, encoded: Encoded) -> FrameReport:
+        frame = item.frame
+        measured = {}
+        if encoded.reconstruction is not None:
+            measured = psnr_by_plane(frame.planes, encoded.reconstruction)
+        return FrameReport(
+            index=self._number,
+            pts=frame.pts,
+            seconds=frame.seconds,
+            duration=float(frame.duration * frame.time_base),
+            width=frame.width,
+            height=frame.height,
+            rate_index=index,
+            lam=self.codec.lam(index),
+            bits=8 * len(encoded.packet.to_bytes()),
+            parts=encoded.parts,
+            psnr=measured,
+            stage_seconds={"decode": item.read_seconds, **encoded.stage_seconds},
+            scene_cut=item.cut,
+        )
