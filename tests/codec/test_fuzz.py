@@ -1,7 +1,8 @@
 """Damaged packets and files: always a clean error or a correct picture, never a crash, a hang or much memory.
 
 MAEVID_FUZZ=20000 sets the number of random mutations (some hundreds by default); MAEVID_FUZZ_SEED another start.
-What the fuzzer finds is written to tests/codec/seeds, and stays there: every file in it is tried first.
+What the fuzzer finds is written to tests/codec/seeds, and stays there. The first are packets, CRC and all, with values
+that no encoder writes.
 """
 
 from __future__ import annotations
