@@ -13,6 +13,7 @@ from maevid.pipeline.decompress import DecompressOptions, DecompressResult
 from maevid.pipeline.decompress import decompress as _decompress
 from maevid.pipeline.events import Listener
 from maevid.rate import RateRequest
+from maevid.stream.packet import MAX_PIXELS
 
 PathLike = str | os.PathLike[str]
 
@@ -33,12 +34,14 @@ def compress(
     precision: str = "auto",
     weights: Path | None = None,
     measure: bool = False,
+    max_pixels: int = MAX_PIXELS,
     listener: Listener = _silent,
 ) -> CompressResult:
     """Compress a video file.
 
     Give one of ``bitrate`` (bits per second), ``quality`` (0..100) or, for every other mode, a
     :class:`~maevid.rate.RateRequest`. ``measure`` adds PSNR to the reports, which ``listener`` receives.
+    Pictures of more than ``max_pixels`` luma samples are refused.
     Raises MaevidError with one line that says what is wrong; an existing output is then untouched.
     """
     request = request or RateRequest(bitrate=bitrate, quality=quality)
@@ -49,6 +52,7 @@ def compress(
         codec,
         CodecOptions(device, precision, weights),
         measure=measure,
+        max_pixels=max_pixels,
     )
     return _compress(options, listener)
 
@@ -62,11 +66,13 @@ def decompress(
     precision: str = "auto",
     weights: Path | None = None,
     strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
     listener: Listener = _silent,
 ) -> DecompressResult:
     """Decompress a maevid file to ``.mkv`` (lossless FFV1), ``.mp4`` (x264), ``.y4m`` or, with ``encoder``, anything.
 
-    Damaged frames are listed in the result; with ``strict`` the first one raises DamagedError.
+    Damaged frames are listed in the result; with ``strict`` the first one raises DamagedError. Pictures of more than
+    ``max_pixels`` luma samples are refused.
     """
     options = DecompressOptions(
         os.fspath(input),
@@ -74,5 +80,6 @@ def decompress(
         encoder,
         codec_options=CodecOptions(device, precision, weights),
         strict=strict,
+        max_pixels=max_pixels,
     )
     return _decompress(options, listener)

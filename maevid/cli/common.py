@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from maevid.codec.interface import CodecOptions
+from maevid.stream.packet import MAX_PIXELS
 
 
 def add_codec_options(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,17 @@ def add_codec_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="a model file in place of the codec's own"
+    )
+
+
+def add_pixel_limit(parser: argparse.ArgumentParser) -> None:
+    """``--max-pixels``, for commands that open files from anywhere."""
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help=f"refuse larger pictures, which take some 110 bytes of memory a sample (default: {MAX_PIXELS})",
     )
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maevid.cli.common import add_codec_options, codec_options
+from maevid.cli.common import add_codec_options, add_pixel_limit, codec_options
 from maevid.cli.progress import ProgressLine
 from maevid.codec.registry import DEFAULT_CODEC
 from maevid.errors import UsageError
@@ -76,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say what runs where")
     add_codec_options(parser)
+    add_pixel_limit(parser)
 
 
 def request_of(options: argparse.Namespace) -> RateRequest:
@@ -139,6 +140,7 @@ def run(options: argparse.Namespace) -> int:
         measure=options.measure or options.json or options.tui or options.psnr is not None,
         statistics_in=options.stats_in,
         statistics_out=options.stats_out,
+        max_pixels=options.max_pixels,
     )
     if options.dry_run:
         from maevid.pipeline.dry_run import dry_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from maevid.cli.common import add_codec_options, codec_options
+from maevid.cli.common import add_codec_options, add_pixel_limit, codec_options
 from maevid.cli.progress import ProgressLine
 from maevid.errors import UsageError
 
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--strict", action="store_true", help="stop at the first damaged frame")
     add_codec_options(parser)
+    add_pixel_limit(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
         {name: value for name, _, value in pairs},
         codec_options(options),
         options.strict,
+        options.max_pixels,
     )
     progress = ProgressLine()
     try:

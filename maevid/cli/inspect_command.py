@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from maevid.cli.common import add_codec_options, codec_options
+from maevid.cli.common import add_codec_options, add_pixel_limit, codec_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--light", action="store_true", help="the light theme")
     add_codec_options(parser)
+    add_pixel_limit(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -35,7 +36,9 @@ def run(options: argparse.Namespace) -> int:
     if is_recording(options.file):
         run_inspect(RecordedSession(options.file), options.export, options.light)
         return 0
-    inspection = Inspection(options.file, codec_options(options), options.source, options.stream)
+    inspection = Inspection(
+        options.file, codec_options(options), options.source, options.stream, options.max_pixels
+    )
     if options.source is not None:
         progress = ProgressLine()
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from maevid.cli.common import add_codec_options, codec_options
+from maevid.cli.common import add_codec_options, add_pixel_limit, codec_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a maevid file")
     parser.add_argument("--quick", action="store_true", help="check headers and CRCs only; needs no weights")
     add_codec_options(parser)
+    add_pixel_limit(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
 
     progress = ProgressLine()
     bad = []
-    with StreamReader(options.file) as reader:
+    with StreamReader(options.file, max_pixels=options.max_pixels) as reader:
         codec = None if options.quick else codec_for(reader, codec_options(options))
         progress(Totals(source=options.file, frames=len(reader)))
         progress(PhaseChanged(Phase.ENCODE))

@@ -23,8 +23,9 @@ from maevid.errors import DamagedError, LatentError, ModelError
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import choose_placement
-from maevid.model.network import Network, Quantised, latent_levels
-from maevid.model.prior import HYPER_FACTOR, SKIP_BELOW
+from maevid.model.integer import BATCH_LIMIT
+from maevid.model.network import SYMBOL_LIMIT, Network, Quantised, latent_levels
+from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SKIP_BELOW
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame, Plane
 
@@ -42,8 +43,10 @@ class MaeCodec(FrameCodec):
     rate_indices = range(RATE_INDICES)
     latents_checked = True
 
+    name = "mae"
+    """The codec's, whatever configuration its weights are of: it is what a file names for those who read it."""
+
     def __init__(self, checkpoint: Checkpoint, options: CodecOptions) -> None:
-        self.name = checkpoint.config.name
         self.sha256 = checkpoint.sha256
         self.identity = bytes.fromhex(checkpoint.sha256[:8])
         self.network = Network(checkpoint, choose_placement(options.device, options.precision))
@@ -62,6 +65,12 @@ class MaeCodec(FrameCodec):
         self, frames: Sequence[Frame], rate_indices: Sequence[int], *, reconstruct: bool = False
     ) -> list[Encoded]:
         """Code frames of one size, each at its rate index."""
+        if len(frames) > BATCH_LIMIT:
+            rest = self.encode_batch(
+                frames[BATCH_LIMIT:], rate_indices[BATCH_LIMIT:], reconstruct=reconstruct
+            )
+            first = frames[:BATCH_LIMIT], rate_indices[:BATCH_LIMIT]
+            return self.encode_batch(*first, reconstruct=reconstruct) + rest
         began = time.perf_counter()
         indices = self.network.index_tensor(rate_indices)
         blocks = self.network.load_blocks([frame.planes for frame in frames])
@@ -97,6 +106,13 @@ class MaeCodec(FrameCodec):
         """Decode the latents and compare their check value; the synthesis is not needed."""
         self._latents(packet)
 
+    def latent_levels(self, packet: Packet) -> npt.NDArray[np.int32]:
+        """Decoded latents (M, ⌈height/16⌉, ⌈width/16⌉) in sixteenths of a quantiser step: the same on every machine.
+
+        Raises as :meth:`decode` does.
+        """
+        return latent_levels(self._latents(packet)[0][0])
+
     def block_bits(self, packet: Packet) -> npt.NDArray[np.float64]:
         """Bits of each 16×16 luma block, (⌈height/16⌉, ⌈width/16⌉): its latents', and its share of the hyper-latents'.
 
@@ -114,14 +130,28 @@ class MaeCodec(FrameCodec):
             blocks = self.network.load_blocks([frame.planes for frame in frames])
             quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
             for row in range(len(frames)):
-                symbols, tables, _ = self._string(quantised, row, rate_index)
+                symbols, tables, _ = self.coded_string(quantised, row, rate_index)
                 bits[row, column] = self.tables.cost_bits(symbols, tables) + _ESTIMATED_FRAMING_BITS
         return bits
+
+    def coded_string(
+        self, quantised: Quantised, row: int, rate_index: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], int]:
+        """What is coded of one row of a batch: symbols and their tables, in order; how many are hyper-latents."""
+        hyper = quantised.hyper[row].cpu().numpy()
+        symbols = quantised.symbols[row].cpu().numpy().ravel()
+        index = quantised.scale_index[row].cpu().numpy()
+        runs, tables = [hyper.ravel()], [self._hyper_tables(rate_index, hyper.shape)]
+        for which in self._passes(index.shape):
+            coded = _coded(which, index)
+            runs.append(symbols[coded])
+            tables.append(index.ravel()[coded].astype(np.int16))
+        return np.concatenate(runs), np.concatenate(tables), hyper.size
 
     def _packet(
         self, frame: Frame, rate_index: int, quantised: Quantised, row: int
     ) -> tuple[Packet, dict[str, int]]:
-        symbols, tables, hyper_count = self._string(quantised, row, rate_index)
+        symbols, tables, hyper_count = self.coded_string(quantised, row, rate_index)
         payload = encode(symbols, tables, self.tables)
         packet = Packet(
             model=self.identity,
@@ -138,19 +168,6 @@ class MaeCodec(FrameCodec):
         )
         header = 8 * (len(packet.to_bytes()) - len(payload))
         return packet, {"header": header, "hyper": hyper, "latent": 8 * len(payload) - hyper}
-
-    def _string(
-        self, quantised: Quantised, row: int, rate_index: int
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], int]:
-        hyper = quantised.hyper[row].cpu().numpy()
-        symbols = quantised.symbols[row].cpu().numpy()
-        index = quantised.scale_index[row].cpu().numpy()
-        runs, tables = [hyper.ravel()], [self._hyper_tables(rate_index, hyper.shape)]
-        for which in self._passes(index.shape):
-            coded = which & (index >= SKIP_BELOW)
-            runs.append(symbols[coded])
-            tables.append(index[coded].astype(np.int16))
-        return np.concatenate(runs), np.concatenate(tables), hyper.size
 
     def _latents(
         self, packet: Packet, ledger: npt.NDArray[np.float64] | None = None
@@ -169,7 +186,7 @@ class MaeCodec(FrameCodec):
         decoder = Decoder(packet.parts[0], self.tables)
         hyper_shape = network.hyper_size(packet.height, packet.width)
         hyper_tables = self._hyper_tables(packet.rate_index, hyper_shape)
-        hyper = decoder.decode(hyper_tables).reshape(1, *hyper_shape)
+        hyper = _within(decoder.decode(hyper_tables), HYPER_LIMIT).reshape(1, *hyper_shape)
         shape = network.latent_size(packet.height, packet.width)
         features = network.features(hyper, conditions, *shape[1:])
         passes = self._passes(shape)
@@ -202,16 +219,16 @@ class MaeCodec(FrameCodec):
         index: npt.NDArray[np.uint8],
         ledger: npt.NDArray[np.float64] | None,
     ) -> torch.Tensor:
-        coded = which & (index >= SKIP_BELOW)
-        symbols = np.zeros(index.shape, np.float32)
-        tables = index[coded].astype(np.int16)
-        values = decoder.decode(tables)
+        coded = _coded(which, index)
+        symbols = np.zeros(index.size, np.float32)
+        tables = index.ravel()[coded].astype(np.int16)
+        values = _within(decoder.decode(tables), SYMBOL_LIMIT)
         symbols[coded] = values
         if ledger is not None:
-            cost = np.zeros(index.shape)
+            cost = np.zeros(index.size)
             cost[coded] = self._cost(values, tables)
-            ledger += cost.sum(0)
-        return torch.from_numpy(symbols)[None].to(self.network.placement.device)
+            ledger += cost.reshape(index.shape).sum(0)
+        return torch.from_numpy(symbols.reshape(1, *index.shape)).to(self.network.placement.device)
 
     def _cost(self, symbols: npt.NDArray[np.int32], tables: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
         """Bits of each symbol; escaped values count as their escape symbol alone."""
@@ -228,6 +245,21 @@ class MaeCodec(FrameCodec):
 
 _ESTIMATED_FRAMING_BITS = 8 * 33
 """Header (about 29 bytes) and the ends of the coded string (4), for estimates."""
+
+
+def _coded(which: npt.NDArray[np.bool_], index: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
+    """Where the latents lie that a pass codes, in the flattened array.
+
+    Positions, since indexing with a mask takes twice as long, and storing through one twenty times.
+    """
+    return np.flatnonzero(which & (index >= SKIP_BELOW))
+
+
+def _within(symbols: npt.NDArray[np.int32], limit: float) -> npt.NDArray[np.int32]:
+    """The same symbols; raises DamagedError for what no encoder writes and float32 would not hold."""
+    if len(symbols) and not -limit <= symbols.min() <= symbols.max() <= limit:
+        raise DamagedError(f"entropy-coded data is damaged: a value beyond ±{limit:.0f}")
+    return symbols
 
 
 def _check_value(latents: torch.Tensor) -> int:

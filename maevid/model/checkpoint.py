@@ -24,12 +24,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor
 
 from maevid.codec.entropy import FrequencyTables, gaussian_tables
 from maevid.errors import ModelError
 from maevid.model.autoencoder import ModulatedAutoencoder
+from maevid.model.bounds import check_sums
 from maevid.model.config import RATE_INDICES, ModelConfig
 from maevid.model.integer import (
     ACTIVATION_STEP,
@@ -53,10 +54,14 @@ _OFFSET_STEPS = {
 
 
 class Checkpoint:
-    """What a model file holds. ``sha256`` is its identity; ``notes`` says how it was trained."""
+    """What a model file holds. ``sha256`` is its identity; ``notes`` says how it was trained.
+
+    Raises ModelError when an integer layer is missing or its sums could overflow (:mod:`maevid.model.bounds`).
+    """
 
     def __init__(self, config: ModelConfig, arrays: Arrays, notes: dict[str, str]) -> None:
         self.config, self.arrays, self.notes = config, arrays, notes
+        check_sums(config, arrays)
         self.sha256 = _identity(config, arrays)
 
     @classmethod
@@ -101,12 +106,14 @@ class Checkpoint:
             "notes": json.dumps(self.notes),
         }
         partial = path.with_name(f".{path.name}.part")
-        save_file({k: np.ascontiguousarray(v) for k, v in sorted(self.arrays.items())}, partial, metadata)
+        partial.write_bytes(
+            save({k: np.ascontiguousarray(v) for k, v in sorted(self.arrays.items())}, metadata)
+        )
         os.replace(partial, path)
 
     def model(self) -> ModulatedAutoencoder:
         """A network with these weights, its entropy model exact and frozen. Raises ModelError when they do not fit."""
-        model = ModulatedAutoencoder(self.config)
+        model = ModulatedAutoencoder(self.config).float()
         state: dict[str, Tensor] = {
             name[6:]: torch.from_numpy(value.astype(np.float32))
             for name, value in self.arrays.items()
@@ -135,10 +142,7 @@ class Checkpoint:
         """The λ-dependent terms of the entropy model for all rate indices: rows of (256, channels)."""
         rows = {}
         for name, step in _OFFSET_STEPS.items():
-            stored = self.arrays.get(f"offset.{name}")
-            if stored is None or stored.shape[0] != RATE_INDICES:
-                raise ModelError(f"model {self.config.name}: the table offset.{name} is missing or damaged")
-            rows[name] = torch.from_numpy(stored.astype(np.float32)) * step
+            rows[name] = torch.from_numpy(self.arrays[f"offset.{name}"].astype(np.float32)) * step
         return Conditions(**rows)
 
     def _unpack_layer(self, name: str, layer: torch.nn.Module) -> dict[str, Tensor]:
@@ -164,8 +168,14 @@ def _pack_layer(layer: torch.nn.Module) -> Arrays:
         return {
             "weight": (weight * column).numpy().astype(np.int8),
             "exponent": exponent.numpy().astype(np.int8),
-            "bias": (bias * scale / ACTIVATION_STEP).double().numpy().astype(np.int32),
+            "bias": _int32(bias * scale / ACTIVATION_STEP),
         }
+
+
+def _int32(values: Tensor) -> npt.NDArray[np.int32]:
+    """Whole numbers as int32, those beyond it at its ends, where no bound holds."""
+    ends = np.iinfo(np.int32)
+    return np.nan_to_num(values.double().numpy(), nan=ends.min).clip(ends.min, ends.max).astype(np.int32)
 
 
 @torch.no_grad()
@@ -175,10 +185,7 @@ def _tabulate(model: ModulatedAutoencoder) -> Arrays:
     position = torch.linspace(-1, 1, RATE_INDICES)
     conditions = model.entropy.conditions(position, model.gains(position).analysis_16)
     model.entropy.set_exact(exact)
-    return {
-        name: (getattr(conditions, name) / step).round().numpy().astype(np.int32)
-        for name, step in _OFFSET_STEPS.items()
-    }
+    return {name: _int32((getattr(conditions, name) / step).round()) for name, step in _OFFSET_STEPS.items()}
 
 
 def _identity(config: ModelConfig, arrays: Arrays) -> str:

@@ -2,9 +2,11 @@
 
 Activations are multiples of 2^-4 in -8..127/16 (int8), weights multiples of 2^-k with |w|·2^k ≤ 127, one k
 for each output channel. Every product and every partial sum is then an integer of magnitude below 2^24
-times a power of two, hence exact in float32 in any order, on any device; only matrix products, 1×1 and
-depthwise convolutions are used, since Winograd and FFT algorithms would round. Requantisation is a
-rounding to a power-of-two grid (floor(x + ½)), and the leaky slope is 2^-3: both exact.
+times a power of two, hence exact in float32 in any order, on any device (:mod:`maevid.model.bounds` proves it
+for a model file); only matrix products, 1×1 and depthwise convolutions are used, since FFT algorithms would
+round. All factors have at most 8 significant bits, so products in TF32 or bfloat16 with float32 sums, which
+hardware may be set to use for float32, are exact too. Requantisation is a rounding to a power-of-two grid
+(floor(x + ½)), and the leaky slope is 2^-3: both exact.
 
 While ``exact`` is off (the first phase of training) the same layers run unquantised.
 """
@@ -24,7 +26,10 @@ ACTIVATION_MIN = -128
 WEIGHT_MAX = 127
 LEAKY_SLOPE = 2.0**-3
 OFFSET_STEP = 2.0**-6
+MAX_EXPONENT = 14
 EXACT_SUM_LIMIT = 2**24
+BATCH_LIMIT = 15
+"""On a CPU without oneDNN PyTorch hands larger batches to NNPACK, which convolves by Fourier transform."""
 
 
 class _RoundStraightThrough(torch.autograd.Function):
@@ -84,9 +89,9 @@ def leaky(x: Tensor) -> Tensor:
 
 
 def weight_exponents(weight: Tensor) -> Tensor:
-    """The k of each output channel (first axis): the largest for which |w|·2^k ≤ 127; 0..14."""
+    """The k of each output channel (first axis): the largest for which |w|·2^k ≤ 127; 0..MAX_EXPONENT."""
     peak = weight.detach().flatten(1).abs().amax(1).clamp_min(2.0**-10)
-    return torch.floor(torch.log2(WEIGHT_MAX / peak)).clamp(0, 14)
+    return torch.floor(torch.log2(WEIGHT_MAX / peak)).clamp(0, MAX_EXPONENT)
 
 
 class _CompressMagnitude(torch.autograd.Function):
@@ -122,12 +127,10 @@ class ExactModule(nn.Module):
 
 
 class _IntegerLayer(ExactModule):
-    """What the integer layers share: quantised weight and bias, and the bound on every sum."""
+    """What the integer layers share: quantised weight and bias."""
 
     weight: nn.Parameter
     bias: nn.Parameter
-    input_peak: float = 128 * ACTIVATION_STEP
-    input_step: float = ACTIVATION_STEP
 
     def quantised(self) -> tuple[Tensor, Tensor]:
         """Weight and bias on their grids: 2^-k, and 2^-k times the activation step, for each output channel."""
@@ -135,24 +138,12 @@ class _IntegerLayer(ExactModule):
         scale = torch.exp2(exponents)
         column = scale.view(-1, *([1] * (self.weight.dim() - 1)))
         weight = clamp_inward(round_to(self.weight * column, 1.0), -WEIGHT_MAX, WEIGHT_MAX) / column
-        bias = round_to(self.bias * scale / self.input_step, 1.0) / scale * self.input_step
+        bias = round_to(self.bias * scale / ACTIVATION_STEP, 1.0) / scale * ACTIVATION_STEP
         return weight, bias
 
     def parameters_in_use(self) -> tuple[Tensor, Tensor]:
         """Weight and bias as the forward pass applies them; frozen ones lie on their grids already."""
         return self.quantised() if self.exact and not self.frozen else (self.weight, self.bias)
-
-    def largest_sum(self, extra_bias: Tensor | None = None) -> int:
-        """The largest magnitude that any partial sum can reach, in units of the accumulator's grid.
-
-        Exactness needs it below 2^24. ``extra_bias`` (…, outputs) is what callers add to the sum.
-        """
-        weight, bias = (t.detach() for t in self.quantised())
-        unit = (self.input_step / torch.exp2(weight_exponents(self.weight))).clamp_max(OFFSET_STEP)
-        total = weight.abs().flatten(1).sum(1) * self.input_peak + bias.abs()
-        if extra_bias is not None:
-            total = total + extra_bias.abs().reshape(-1, bias.numel()).amax(0)
-        return math.ceil(float((total / unit).max()))
 
 
 class IntegerPointwise(_IntegerLayer):
@@ -165,7 +156,7 @@ class IntegerPointwise(_IntegerLayer):
 
     def forward(self, x: Tensor, offset: Tensor | None = None) -> Tensor:
         weight, bias = self.parameters_in_use()
-        out = F.conv2d(x, weight[:, :, None, None], bias).float()
+        out = _convolve(x, weight[:, :, None, None], bias).float()
         return out if offset is None else out + offset[:, :, None, None]
 
 
@@ -181,7 +172,22 @@ class IntegerDepthwise(_IntegerLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.parameters_in_use()
-        return F.conv2d(x, weight, bias, padding=1, groups=x.shape[1]).float()
+        return _depthwise(x, weight, bias).float()
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 0, groups: int = 1) -> Tensor:
+    """conv2d, kept from what would round: Fourier transforms."""
+    if len(x) > BATCH_LIMIT and x.device.type == "cpu":
+        parts = torch.split(x, BATCH_LIMIT)
+        return torch.cat([F.conv2d(p, weight, bias, padding=padding, groups=groups) for p in parts])
+    return F.conv2d(x, weight, bias, padding=padding, groups=groups)
+
+
+def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if x.is_cuda:
+        # For channels-last tensors PyTorch calls cuDNN, whose choice of algorithm is not known; else its own sum.
+        x = x.contiguous()
+    return _convolve(x, weight, bias, padding=1, groups=x.shape[1])
 
 
 class LinearPredictor(ExactModule):
@@ -194,6 +200,7 @@ class LinearPredictor(ExactModule):
     INPUT_STEP = 0.25
     INPUT_LIMIT = 4096.0
     WEIGHT_STEP = 2.0**-6
+    _HALF = 64.0
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -210,4 +217,8 @@ class LinearPredictor(ExactModule):
             weight = self.weight if self.frozen else self.quantised()
         # Latents reach the thousands: in half precision their low bits, and with them the prediction, are lost.
         with torch.autocast(latents.device.type, enabled=False):
-            return F.conv2d(latents, weight, padding=1, groups=latents.shape[1])
+            if not self.frozen:
+                return _depthwise(latents, weight)
+            # In two halves of 8 bits each, lest TF32 or Winograd's sums round.
+            high = torch.floor(latents * (1 / self._HALF))
+            return _depthwise(latents - high * self._HALF, weight) + _depthwise(high, weight) * self._HALF

@@ -64,7 +64,7 @@ class Network:
         A matrix product may sum in another order for another number of rows or threads, and one last bit of a gain
         would change the bytes of a file.
         """
-        positions = torch.linspace(-1, 1, RATE_INDICES, device=self.placement.device)
+        positions = torch.linspace(-1, 1, RATE_INDICES, dtype=torch.float32, device=self.placement.device)
         rows = [self.model.gains(position[None]) for position in positions]
         return rows[0].map(lambda name, _: torch.cat([getattr(row, name) for row in rows]))
 
@@ -104,17 +104,18 @@ class Network:
             z = self.model.hyper_analysis(latents, self._gains.hyper[rate_indices])
         z = torch.round(z).clamp(-HYPER_LIMIT, HYPER_LIMIT)
         conditions = self.conditions(rate_indices)
-        features = self.model.entropy.features(z, conditions, *latents.shape[-2:])
-        mean, index = self.model.entropy.first(features, conditions)
-        symbols = _round(latents - mean) * (index >= SKIP_BELOW)
-        if self.two_passes:
-            anchor = anchor_mask(latents)
-            anchors = torch.where(anchor, symbols + mean, 0.0)
-            mean_2, index_2 = self.model.entropy.second(features, anchors, conditions)
-            symbols_2 = _round(latents - mean_2) * (index_2 >= SKIP_BELOW)
-            mean = torch.where(anchor, mean, mean_2)
-            index = torch.where(anchor, index, index_2)
-            symbols = torch.where(anchor, symbols, symbols_2)
+        with self._exactly():
+            features = self.model.entropy.features(z, conditions, *latents.shape[-2:])
+            mean, index = self.model.entropy.first(features, conditions)
+            symbols = _round(latents - mean) * (index >= SKIP_BELOW)
+            if self.two_passes:
+                anchor = anchor_mask(latents)
+                anchors = torch.where(anchor, symbols + mean, 0.0)
+                mean_2, index_2 = self.model.entropy.second(features, anchors, conditions)
+                symbols_2 = _round(latents - mean_2) * (index_2 >= SKIP_BELOW)
+                mean = torch.where(anchor, mean, mean_2)
+                index = torch.where(anchor, index, index_2)
+                symbols = torch.where(anchor, symbols, symbols_2)
         return Quantised(z.to(torch.int32), symbols.to(torch.int32), index.to(torch.uint8), symbols + mean)
 
     @torch.inference_mode()
@@ -123,12 +124,14 @@ class Network:
     ) -> Tensor:
         """Decoded hyper-latents (B, Z, ·, ·) to the entropy model's features at the latents' size (height, width)."""
         z = torch.from_numpy(hyper).to(self.placement.device, torch.float32)
-        return self.model.entropy.features(z, conditions, height, width)
+        with self._exactly():
+            return self.model.entropy.features(z, conditions, height, width)
 
     @torch.inference_mode()
     def first(self, features: Tensor, conditions: Conditions) -> tuple[Tensor, npt.NDArray[np.uint8]]:
         """Means (B, M, h, w) and scale indices of the first pass."""
-        mean, index = self.model.entropy.first(features, conditions)
+        with self._exactly():
+            mean, index = self.model.entropy.first(features, conditions)
         return mean, index.to(torch.uint8).cpu().numpy()
 
     @torch.inference_mode()
@@ -136,7 +139,8 @@ class Network:
         self, features: Tensor, anchors: Tensor, conditions: Conditions
     ) -> tuple[Tensor, npt.NDArray[np.uint8]]:
         """Means and scale indices of the second pass from the first's latents (zero elsewhere)."""
-        mean, index = self.model.entropy.second(features, anchors, conditions)
+        with self._exactly():
+            mean, index = self.model.entropy.second(features, anchors, conditions)
         return mean, index.to(torch.uint8).cpu().numpy()
 
     @torch.inference_mode()
@@ -164,6 +168,10 @@ class Network:
 
     def _rows(self, rate_indices: Tensor) -> Gains:
         return self._gains.map(lambda _, table: table[rate_indices])
+
+    def _exactly(self) -> torch.autocast:
+        """No autocast, not even one that the caller runs under."""
+        return torch.autocast(self.placement.device.type, enabled=False)
 
     def _autocast(self) -> torch.autocast:
         dtype = self.placement.dtype

@@ -46,6 +46,7 @@ MEAN_LIMIT = 16384.0
 HYPER_LIMIT = 127.0
 HYPER_FACTOR = 4
 _HYPER_GAIN = 4.0
+_COMPRESSED_LIMIT = 255.0
 INDEX_GAIN = 4.0
 
 
@@ -177,7 +178,9 @@ class EntropyModel(ExactModule):
 
     def second(self, features: Tensor, anchors: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
         """Means and scale indices of the second pass; ``anchors`` holds the first's latents, zero elsewhere."""
-        x = activation(compress_magnitude(anchors), self.exact)
+        # Beyond ±255 activations saturate; within it the logarithm is exact.
+        near = clamp_inward(anchors, -_COMPRESSED_LIMIT, _COMPRESSED_LIMIT) if self.exact else anchors
+        x = activation(compress_magnitude(near), self.exact)
         x = activation(self.context_spatial(x), self.exact)
         x = activation(self.context_mix(x) + features, self.exact)
         mean, index = self.head_2(x, conditions.second, self.exact)

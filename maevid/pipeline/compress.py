@@ -36,6 +36,7 @@ from maevid.rate import (
     write_statistics,
 )
 from maevid.report import FrameReport
+from maevid.stream.packet import MAX_PIXELS
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import VideoInfo
 from maevid.video.reader import VideoReader
@@ -48,6 +49,7 @@ class CompressOptions:
     """What to compress, to where and how. ``measure`` decodes every frame again for its PSNR.
 
     ``statistics_in`` takes the place of the first pass; ``statistics_out`` keeps it, with all reports.
+    Pictures of more than ``max_pixels`` luma samples are refused.
     """
 
     input: str
@@ -59,6 +61,7 @@ class CompressOptions:
     measure: bool = False
     statistics_in: Path | None = None
     statistics_out: Path | None = None
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class _Job:
             raise UsageError("standard input can be read only once: add --passes 1, or choose --quality")
         refuse_same_file(options.input, options.output)
         self.publish(PhaseChanged(Phase.OPENING))
-        with VideoReader(options.input, stream=options.stream) as reader:
+        with VideoReader(options.input, stream=options.stream, max_pixels=options.max_pixels) as reader:
             info = reader.info
             codec = open_codec(options.codec, options.codec_options)
             self._announce(codec, info)

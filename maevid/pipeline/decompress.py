@@ -15,6 +15,7 @@ from maevid.pipeline.compress import ignore
 from maevid.pipeline.events import Control, Listener, Note, Phase, PhaseChanged, Planes, Progress, Totals
 from maevid.pipeline.open import codec_for
 from maevid.pipeline.prefetch import Prefetch
+from maevid.stream.packet import MAX_PIXELS
 from maevid.stream.reader import Coded, StreamReader
 from maevid.video.frame import Frame
 from maevid.video.writer import VideoWriter
@@ -27,7 +28,10 @@ READ_AHEAD = 8
 
 @dataclass(frozen=True)
 class DecompressOptions:
-    """What to decompress, to where and how. ``strict`` stops at the first damaged frame."""
+    """What to decompress, to where and how.
+
+    ``strict`` stops at the first damaged frame; pictures of more than ``max_pixels`` luma samples are refused.
+    """
 
     input: str
     output: str
@@ -35,6 +39,7 @@ class DecompressOptions:
     encoder_options: dict[str, str] = field(default_factory=dict)
     codec_options: CodecOptions = field(default_factory=CodecOptions)
     strict: bool = False
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def decompress(
     began = time.perf_counter()
     control = control or Control()
     refuse_same_file(options.input, options.output)
-    with StreamReader(Path(options.input)) as reader:
+    with StreamReader(Path(options.input), max_pixels=options.max_pixels) as reader:
         codec = codec_for(reader, options.codec_options)
         info = reader.info
         publish(
@@ -115,7 +120,9 @@ def _frames(
             writer.mux(event)
             continue
         try:
-            last = codec.decode(event.unwrap())
+            packet = event.unwrap()
+            reader.check_size(packet)
+            last = codec.decode(packet)
         except (DamagedError, ModelError) as error:
             if strict:
                 raise

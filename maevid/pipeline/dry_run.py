@@ -25,7 +25,7 @@ def dry_run(
     """
     codec = open_codec(options.codec, options.codec_options)
     scale = RateScale.of(codec.rate_indices, codec.lam)
-    with VideoReader(options.input, stream=options.stream) as reader:
+    with VideoReader(options.input, stream=options.stream, max_pixels=options.max_pixels) as reader:
         publish(Totals(source=options.input, frames=reader.info.frames, codec=codec.name))
     publish(PhaseChanged(Phase.ANALYSIS))
     began = time.perf_counter()

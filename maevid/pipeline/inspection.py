@@ -20,6 +20,7 @@ from maevid.pipeline.source_frames import SourceFrames
 from maevid.rate import FrameStatistics, LumaAnalyser, is_cut
 from maevid.report import FrameReport
 from maevid.stream.info import FileFacts, facts_of
+from maevid.stream.packet import MAX_PIXELS, Packet
 from maevid.stream.reader import StreamReader
 from maevid.stream.verify import PacketCheck, verify
 
@@ -34,12 +35,17 @@ class Inspection:
     """
 
     def __init__(
-        self, path: Path, options: CodecOptions, source: Path | None = None, stream: int | None = None
+        self,
+        path: Path,
+        options: CodecOptions,
+        source: Path | None = None,
+        stream: int | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self._stack = ExitStack()
         self.path = path
         try:
-            self._reader = self._stack.enter_context(StreamReader(path))
+            self._reader = self._stack.enter_context(StreamReader(path, max_pixels=max_pixels))
             self.codec: FrameCodec = codec_for(self._reader, options)
             self._source: SourceFrames | None = None
             if source is not None:
@@ -84,11 +90,11 @@ class Inspection:
 
     def picture(self, index: int) -> Planes:
         """Decode one frame. Raises DamagedError, and ModelError for a packet of other weights."""
-        return self.codec.decode(self._reader.packet(index))
+        return self.codec.decode(self._packet(index))
 
     def block_bits(self, index: int) -> npt.NDArray[np.float64] | None:
         """Bits of each 16×16 block of one frame; None where the codec cannot tell. Raises as :meth:`picture` does."""
-        return self.codec.block_bits(self._reader.packet(index))
+        return self.codec.block_bits(self._packet(index))
 
     def check(self, index: int) -> str:
         """What is wrong with a packet, empty when it is good; the packets before it are checked too, once."""
@@ -107,6 +113,11 @@ class Inspection:
     def close(self) -> None:
         """Release the files."""
         self._stack.close()
+
+    def _packet(self, index: int) -> Packet:
+        packet = self._reader.packet(index)
+        self._reader.check_size(packet)
+        return packet
 
     def _psnr(self, index: int) -> dict[str, float]:
         source = self.source(index)

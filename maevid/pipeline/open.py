@@ -12,7 +12,11 @@ from maevid.stream.reader import StreamReader
 
 
 def codec_for(reader: StreamReader, options: CodecOptions, weights: Path | None = None) -> FrameCodec:
-    """The codec that decodes a file's packets. Raises ModelError when it is there with other weights only."""
+    """The codec that decodes a file's packets.
+
+    Raises ModelError when it is there with other weights only, and DamagedError for pictures over the reader's limit.
+    """
+    reader.check_size()
     if weights is not None:
         options = replace(options, weights=weights)
     codec = open_codec(reader.codec or DEFAULT_CODEC, options)

@@ -30,8 +30,9 @@ from maevid.errors import DamagedError
 MAGIC = b"MV"
 VERSION = 1
 KEY = 1
-MAX_PIXELS = 2**28
-"""Luma samples that a reader accepts by default: as many as 16384 rows of 16384."""
+MAX_PIXELS = 2**26
+"""Luma samples that a reader accepts by default: 67 million, twice those of 8K. At 110 bytes a sample, decoding
+so large a picture takes 7 GB."""
 MAX_SIDE = 65535
 MAX_PARTS = 8
 MAX_HEADER = 9 + 2 * 3 + 2 * 10 + 1 + MAX_PARTS * 10 + 8
@@ -168,7 +169,7 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> PacketHeader:
             raise DamagedError(f"packet has an impossible picture size, {width}x{height}")
         if width * height > max_pixels:
             raise DamagedError(
-                f"packet holds a {width}x{height} picture, over the limit of {max_pixels} pixels"
+                f"packet holds a {width}x{height} picture, over the limit of {max_pixels} pixels (--max-pixels)"
             )
         folded, at = _read_uvarint(data, at)
         duration, at = _read_uvarint(data, at)

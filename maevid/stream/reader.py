@@ -78,7 +78,7 @@ class StreamReader:
     out.
 
     Raises InputError for what is no maevid file, and DamagedError for one that is cut before its first whole
-    packet. A picture of more than ``max_pixels`` luma samples counts as damaged.
+    packet. A picture of more than ``max_pixels`` luma samples counts as damaged; see also :meth:`check_size`.
     """
 
     def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
@@ -143,6 +143,23 @@ class StreamReader:
     def pts(self, index: int) -> int:
         """Time of a picture in units of ``info.time_base``; nothing is read."""
         return self._line.pts[self._checked(index)]
+
+    def check_size(self, packet: Packet | None = None) -> None:
+        """Refuse what would take memory that the file does not account for.
+
+        Raises DamagedError when the file's pictures have more than ``max_pixels`` luma samples, or ``packet`` is
+        of another size than they.
+        """
+        size = (self.info.width, self.info.height)
+        if size[0] * size[1] > self.max_pixels:
+            raise DamagedError(
+                f"{self.path} says that its pictures are {size[0]}x{size[1]}, over the limit of "
+                f"{self.max_pixels} pixels: if that is true, raise it with --max-pixels"
+            )
+        if packet is not None and (packet.width, packet.height) != size:
+            raise DamagedError(
+                f"packet holds a {packet.width}x{packet.height} picture, the file is {size[0]}x{size[1]}"
+            )
 
     def header_facts(self, index: int) -> HeaderFacts | None:
         """What the index holds of a picture, not checked against its CRC; None when it is lost. Nothing is
@@ -292,12 +309,15 @@ class StreamReader:
         rows = self._index.rows
         unit = told.time_base or Fraction(1, 1000)
         sizes = next(((w, h) for w, h in zip(rows.width, rows.height, strict=True) if w), (0, 0))
+        told_size = (track.width or sizes[0], track.height or sizes[1])
+        if any(sizes) and told_size[0] * told_size[1] > self.max_pixels:
+            told_size = sizes
         rate = told.average_rate
         if rate is None and track.default_duration:
             rate = Fraction(10**9, track.default_duration).limit_denominator(1001)
         return VideoInfo(
-            width=track.width or sizes[0],
-            height=track.height or sizes[1],
+            width=told_size[0],
+            height=told_size[1],
             time_base=unit,
             average_rate=rate,
             sample_aspect_ratio=told.sample_aspect_ratio or Fraction(*track.sample_aspect),

@@ -241,7 +241,9 @@ class VideoReader:
 
     def _check_pixels(self, width: int, height: int, most: int | None) -> None:
         if most is not None and width * height > most:
-            raise InputError(f"{self.name} has pictures of {width}x{height}; the limit is {most} pixels")
+            raise InputError(
+                f"{self.name} has pictures of {width}x{height}; the limit is {most} pixels (--max-pixels)"
+            )
 
 
 def _tag(picture: int, stream: int, meaningless: tuple[int, ...]) -> int:

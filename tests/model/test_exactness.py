@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.numpy import save_file
 
 from maevid.codec.mae import WEIGHTS
+from maevid.errors import ModelError
+from maevid.model.bounds import largest_sums
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.integer import (
     ACTIVATION_STEP,
     EXACT_SUM_LIMIT,
-    OFFSET_STEP,
     IntegerDepthwise,
     IntegerPointwise,
     LinearPredictor,
     compress_magnitude,
-    weight_exponents,
+    round_to,
 )
 
-SHIPPED = sorted(WEIGHTS.glob("*.safetensors"))
+GOLDEN = Path(__file__).parents[1] / "golden" / "mae" / "golden.safetensors"
+SHIPPED = [*sorted(WEIGHTS.glob("*.safetensors")), GOLDEN]
 
 
 @pytest.fixture(scope="module", params=SHIPPED, ids=lambda p: p.stem)
@@ -28,57 +35,164 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     return Checkpoint.load(request.param)
 
 
+LAYERS = ["up_1", "spatial_1", "up_2", "spatial_2", "context_spatial", "context_mix"] + [
+    f"head_{number}.{layer}" for number in (1, 2) for layer in ("hidden", "out")
+]
+
+
 def test_every_sum_of_every_layer_stays_exact(checkpoint: Checkpoint) -> None:
     """From the stored integers themselves: no partial sum of any order can leave float32's integers."""
-    arrays = checkpoint.arrays
-    offsets = max(int(np.abs(arrays[f"offset.{n}"]).max()) for n in ("hyper", "first", "second"))
-    layers = [n.removesuffix(".exponent") for n in arrays if n.endswith(".exponent")]
-    assert len(layers) >= 10
-    for layer in layers:
-        weight = np.abs(arrays[f"{layer}.weight"].astype(np.int64)).reshape(len(arrays[f"{layer}.weight"]), -1)
-        bias = np.abs(arrays[f"{layer}.bias"].astype(np.int64))
-        # What a rate index adds counts 1/64; a sum counts 2^-(4 + exponent).
-        unit = 2.0 ** -(4 + arrays[f"{layer}.exponent"].astype(np.int64))
-        added = offsets * OFFSET_STEP / unit
-        finest = np.minimum(unit, OFFSET_STEP)
-        worst = ((weight.sum(1) * 128 + bias + added) * unit / finest).max()
-        # The feature sum of the second pass adds one more activation before rounding.
-        assert worst + 128 * ACTIVATION_STEP / finest.min() < EXACT_SUM_LIMIT, layer
-    predictor = np.abs(arrays["int.entropy.predictor.weight"].astype(np.int64)).reshape(-1, 9).sum(1).max()
-    limit = LinearPredictor.INPUT_LIMIT / LinearPredictor.INPUT_STEP
-    assert predictor * limit < EXACT_SUM_LIMIT
+    sums = largest_sums(checkpoint.config, checkpoint.arrays)
+    assert set(sums) == {*LAYERS, "predictor"}
+    assert 0 < min(sums.values()) < max(sums.values()) < EXACT_SUM_LIMIT
 
 
-def test_largest_sum_agrees_with_a_direct_count() -> None:
-    torch.manual_seed(0)
-    layer = IntegerPointwise(200, 7, gain=3.0)
+@pytest.mark.parametrize("layer", ["up_1", "up_2", "context_mix", "head_1.hidden", "head_2.out"])
+def test_the_bound_holds_for_the_worst_inputs(checkpoint: Checkpoint, layer: str) -> None:
+    """The inputs that make each output largest reach the bound, but for what is added after the products."""
+    model = checkpoint.model()
+    module = model.entropy.get_submodule(layer)
+    weight, bias = (t.detach().double() for t in (module.weight, module.bias))
+    signs = torch.where(weight * torch.sign(bias)[:, None] >= 0, 1.0, -1.0)
+    inputs = torch.where(signs > 0, 127.0, -128.0) * ACTIVATION_STEP
+    reached = ((weight * inputs).sum(1) + bias).abs()
+    finest = ACTIVATION_STEP * 2.0 ** -checkpoint.arrays[f"int.entropy.{layer}.exponent"].astype(np.float64)
+    largest = float((reached / torch.from_numpy(finest)).max())
+    bound = largest_sums(checkpoint.config, checkpoint.arrays)[layer]
+    assert largest <= bound
+    # The output layers are bounded with what a rate index adds, in full.
+    assert layer == "head_2.out" or bound < 1.3 * largest + 2**16
+    # And float32 adds them up exactly.
+    out = module(inputs.float().T[None, :, None].contiguous())[0, :, 0]
+    assert torch.equal(out.diagonal().abs().double(), reached)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_weights_that_would_overflow_are_refused(checkpoint: Checkpoint, layer: str, tmp_path: Path) -> None:
+    name = f"int.entropy.{layer}.bias"
+    bias = checkpoint.arrays[name].copy()
+    bias[-1] = EXACT_SUM_LIMIT
+    with pytest.raises(ModelError, match=re.escape(f"layer {layer} can reach")):
+        Checkpoint(checkpoint.config, {**checkpoint.arrays, name: bias}, {})
+    # The same through a file made by another program.
+    metadata = {"format": "maevid-model-1", "config": json.dumps(checkpoint.config.to_dict())}
+    save_file({**checkpoint.arrays, name: bias}, tmp_path / "forged.safetensors", metadata)
+    with pytest.raises(ModelError, match="not exact"):
+        Checkpoint.load(tmp_path / "forged.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("offset", "layer"),
+    [
+        ("hyper", "up_1"),
+        ("first", "head_1.hidden"),
+        ("second", "head_2.hidden"),
+        ("scale_index", "head_1.out"),
+    ],
+)
+def test_what_a_rate_index_adds_counts_too(checkpoint: Checkpoint, offset: str, layer: str) -> None:
+    rows = checkpoint.arrays[f"offset.{offset}"].copy()
+    rows[200, 0] = -(2**24)
+    with pytest.raises(ModelError, match=re.escape(layer)):
+        Checkpoint(checkpoint.config, {**checkpoint.arrays, f"offset.{offset}": rows}, {})
+
+
+def test_a_network_that_has_grown_too_far_is_not_exported(checkpoint: Checkpoint) -> None:
+    model = checkpoint.model().thaw()
     with torch.no_grad():
-        layer.bias.uniform_(-2, 2)
-    weight, bias = layer.quantised()
-    unit = ACTIVATION_STEP * torch.exp2(-weight_exponents(layer.weight))
-    direct = (weight.abs().sum(1) * 8 + bias.abs()) / unit.clamp_max(OFFSET_STEP)
-    assert layer.largest_sum() == int(torch.ceil(direct.max()))
+        model.entropy.head_1.hidden.bias[3] = 1e6
+    with pytest.raises(ModelError, match=re.escape("head_1.hidden")):
+        Checkpoint.from_model(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("int.entropy.up_1.weight", lambda a: a.astype(np.float32)),
+        ("int.entropy.up_1.weight", lambda a: a[:, :-1]),
+        ("int.entropy.spatial_1.exponent", lambda a: a + 20),
+        ("int.entropy.spatial_1.bias", lambda a: None),
+        ("int.entropy.predictor.weight", lambda a: np.full_like(a, 65)),
+        ("offset.hyper", lambda a: a[:100]),
+        ("offset.hyper_index", lambda a: a + 60),
+        ("offset.hyper_index", lambda a: a - 60),
+        ("tables.cumulative", lambda a: a + 1),
+    ],
+)
+def test_integers_of_another_kind_are_refused(checkpoint: Checkpoint, name: str, change) -> None:
+    changed = change(checkpoint.arrays[name])
+    arrays = {k: v for k, v in checkpoint.arrays.items() if k != name}
+    with pytest.raises(ModelError):
+        Checkpoint(checkpoint.config, arrays if changed is None else {**arrays, name: changed}, {}).tables()
+
+
+def test_winograd_is_exact_within_the_bound() -> None:
+    """ARM builds of PyTorch compute 3×3 depthwise convolutions with F(2×2, 3×3): here it is, in float32."""
+    torch.manual_seed(2)
+    layer = IntegerDepthwise(64)
+    with torch.no_grad():
+        layer.weight.uniform_(-1, 1).sign_().mul_(127 / 64)
+        layer.weight[:, :, 1, 1] *= torch.rand(64, 1)
+        layer.bias.uniform_(-8, 8)
+    weight, bias = (t.detach() for t in layer.quantised())
+    x = torch.where(torch.rand(1, 64, 16, 16) < 0.5, -128.0, 127.0) * ACTIVATION_STEP
+    inputs = torch.tensor([[1.0, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
+    kernel = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    output = torch.tensor([[1.0, 1, 1, 0], [0, 1, -1, -1]])
+    tiles = F.pad(x, (1, 1, 1, 1)).unfold(2, 4, 2).unfold(3, 4, 2)
+    products = (inputs @ tiles @ inputs.T) * (kernel @ weight @ kernel.T)[None, :, 0, None, None]
+    blocks = output @ products @ output.T
+    got = blocks.permute(0, 1, 2, 4, 3, 5).reshape(1, 64, 16, 16) + bias[:, None, None]
+    assert torch.equal(
+        got.double(), F.conv2d(x.double(), weight.double(), bias.double(), padding=1, groups=64)
+    )
+
+
+def test_the_predictor_needs_eight_bits_of_its_factors() -> None:
+    """Its products survive bfloat16, hence TF32 too, at the ends of its range."""
+    predictor = LinearPredictor(32)
+    with torch.no_grad():
+        predictor.weight.copy_(torch.randint(-64, 65, predictor.weight.shape) / 64)
+    predictor.exact = predictor.frozen = True
+    latents = torch.randint(-(5000 * 16), 5000 * 16, (1, 32, 12, 12)) / 16
+    seen = []
+    hook = F.conv2d
+
+    def in_bfloat16(x, weight, *rest, **options):
+        seen.append(x)
+        rounded = [t.bfloat16().double() for t in (x, weight)]
+        return hook(*rounded, *rest, **options).float()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(F, "conv2d", in_bfloat16)
+        got = predictor(latents)
+    assert len(seen) == 2
+    whole = round_to(latents, 0.25).clamp(-4096, 4096).double()
+    assert torch.equal(got.double(), F.conv2d(whole, predictor.weight.double(), padding=1, groups=32))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("onednn", [True, False])
-def test_layers_equal_integer_arithmetic(threads: int, layout: torch.memory_format, onednn: bool) -> None:
+@pytest.mark.parametrize("batch", [1, 2, 16, 33])
+def test_layers_equal_integer_arithmetic(
+    threads: int, layout: torch.memory_format, onednn: bool, batch: int
+) -> None:
     """The float32 layers give what float64 gives, whatever kernel, layout, thread count or order of sums."""
     torch.manual_seed(1)
     pointwise, depthwise = IntegerPointwise(192, 96, gain=2.0), IntegerDepthwise(192)
-    for layer in (pointwise, depthwise):
+    shuffled, order = IntegerPointwise(192, 96), torch.randperm(192)
+    shuffled.load_state_dict({"weight": pointwise.weight[:, order], "bias": pointwise.bias})
+    for layer in (pointwise, depthwise, shuffled):
         layer.exact = True
-    levels = torch.randint(-128, 128, (2, 192, 11, 13))
+    levels = torch.randint(-128, 128, (batch, 192, 11, 13))
     x = (levels * ACTIVATION_STEP).to(memory_format=layout)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with torch.backends.mkldnn.flags(enabled=onednn), torch.inference_mode():
             got_pointwise, got_depthwise = pointwise(x), depthwise(x)
-            order = torch.randperm(192)
-            weight, bias = pointwise.quantised()
-            permuted = F.conv2d(x[:, order], weight[:, order, None, None], bias)
+            permuted = shuffled(x[:, order])
     finally:
         torch.set_num_threads(before)
     assert torch.equal(got_pointwise, permuted)
@@ -101,10 +215,10 @@ def test_quantising_twice_changes_nothing(checkpoint: Checkpoint) -> None:
         assert torch.equal(bias, layer.bias)
 
 
-def test_a_model_survives_saving(checkpoint: Checkpoint, tmp_path) -> None:
+def test_a_model_survives_saving(checkpoint: Checkpoint, tmp_path: Path) -> None:
     again = Checkpoint.from_model(checkpoint.model(), checkpoint.notes)
-    # Bar the λ tables, which come from half-precision weights the second time.
-    for name in (n for n in checkpoint.arrays if not n.startswith("offset.")):
+    # Bar what is computed anew from floating point: the λ tables (from half-precision weights) and the frequencies.
+    for name in (n for n in checkpoint.arrays if not n.startswith(("offset.", "tables."))):
         assert np.array_equal(again.arrays[name], checkpoint.arrays[name]), name
     checkpoint.save(tmp_path / "m.safetensors")
     assert Checkpoint.load(tmp_path / "m.safetensors").sha256 == checkpoint.sha256

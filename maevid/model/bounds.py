@@ -1,0 +1,160 @@
+"""Proof, from a model file's integers alone, that no sum of its entropy networks can leave float32's integers.
+
+Every layer adds products of int8 activations (at most 128) and integer weights, a bias, and what a rate index or
+another layer adds, each a multiple of a power of two. A partial sum, in whatever order and however fused, is a
+multiple of the finest of these grids and no larger than the sum of all magnitudes. Where that, counted in steps
+of the grid, stays below 2^24, float32 holds every partial sum exactly. What happens to a sum afterwards (the
+leaky slope 2^-3, the factor 4 of scale indices, adding the half step of a rounding) is counted too.
+
+On ARM PyTorch computes 3×3 depthwise convolutions with Winograd's F(2×2, 3×3), which adds and halves before it
+multiplies: its sums are bounded as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maevid.errors import ModelError
+from maevid.model.config import RATE_INDICES, ModelConfig
+from maevid.model.integer import (
+    ACTIVATION_MIN,
+    ACTIVATION_STEP,
+    EXACT_SUM_LIMIT,
+    LEAKY_SLOPE,
+    MAX_EXPONENT,
+    OFFSET_STEP,
+    LinearPredictor,
+)
+from maevid.model.prior import INDEX_GAIN, INDEX_STEP, MEAN_LIMIT, MEAN_STEP, SCALES
+
+Array = npt.NDArray[Any]
+_PEAK = -ACTIVATION_MIN
+"""Largest magnitude of an activation, in activation steps."""
+
+
+def largest_sums(config: ModelConfig, arrays: Mapping[str, Array]) -> dict[str, float]:
+    """The largest magnitude that any partial sum can reach after each layer, in steps of its finest grid.
+
+    ``arrays`` are those of a :class:`~maevid.model.checkpoint.Checkpoint`. Raises ModelError when they are not what
+    the configuration asks for: a layer missing, or of another type or shape.
+    """
+    m, h, z = config.latents, config.hyper, config.hyper_latents
+    added = {
+        name: _taken(arrays, f"offset.{name}", np.int32, (RATE_INDICES, channels))
+        for name, channels in (
+            ("hyper", h),
+            ("first", h),
+            ("second", h),
+            ("scale_index", m),
+            ("hyper_index", z),
+        )
+    }
+    if added["hyper_index"].min() < 0 or added["hyper_index"].max() >= SCALES:
+        raise ModelError(f"model {config.name}: tables of hyper-latents must lie in 0..{SCALES - 1}")
+    peaks = {name: _magnitude(rows).max(0) for name, rows in added.items()}
+    sums = {
+        "up_1": _pointwise(arrays, "up_1", z, 4 * h, np.repeat(peaks["hyper"], 4) * OFFSET_STEP, OFFSET_STEP),
+        "spatial_1": _depthwise(arrays, "spatial_1", h),
+        "up_2": _pointwise(arrays, "up_2", h, 4 * h),
+        "spatial_2": _depthwise(arrays, "spatial_2", h),
+    }
+    heads = {"head_1": "first"}
+    predicted = 0.0
+    if config.prior == "checkerboard":
+        heads["head_2"] = "second"
+        sums["context_spatial"] = _depthwise(arrays, "context_spatial", m)
+        # The features that are added are activations.
+        features = np.full(h, _PEAK * ACTIVATION_STEP)
+        sums["context_mix"] = _pointwise(arrays, "context_mix", m, h, features, ACTIVATION_STEP)
+        weight = _magnitude(_taken(arrays, "int.entropy.predictor.weight", np.int8, (m, 1, 3, 3)))
+        if weight.max() * LinearPredictor.WEIGHT_STEP > 1:
+            raise ModelError(f"model {config.name}: a weight of the predictor is beyond 1")
+        inputs = LinearPredictor.INPUT_LIMIT / LinearPredictor.INPUT_STEP
+        step = LinearPredictor.INPUT_STEP * LinearPredictor.WEIGHT_STEP
+        sums["predictor"] = float(weight.sum((1, 2, 3)).max()) * inputs + MEAN_STEP / 2 / step
+        predicted = sums["predictor"] * step
+    for head, offset in heads.items():
+        sums[f"{head}.hidden"] = _pointwise(
+            arrays, f"{head}.hidden", h, h, peaks[offset] * OFFSET_STEP, OFFSET_STEP
+        )
+        worst, unit = _direct(arrays, f"{head}.out", (2 * m, h))
+        mean, index = worst[:m] * unit[:m], worst[m:] * unit[m:] * INDEX_GAIN
+        index += peaks["scale_index"] * INDEX_STEP + INDEX_STEP / 2
+        sums[f"{head}.out"] = max(
+            float(((mean + MEAN_STEP / 2) / np.minimum(unit[:m], MEAN_STEP / 2)).max()),
+            float((mean.max() + predicted + MEAN_LIMIT) / MEAN_STEP),
+            float((index / np.minimum(unit[m:] * INDEX_GAIN, INDEX_STEP / 2)).max()),
+        )
+    return sums
+
+
+def check_sums(config: ModelConfig, arrays: Mapping[str, Array]) -> None:
+    """Raises ModelError when a sum could reach 2^24 steps, so that machines might round it differently."""
+    for layer, largest in largest_sums(config, arrays).items():
+        if largest >= EXACT_SUM_LIMIT:
+            raise ModelError(
+                f"model {config.name}: sums of the entropy layer {layer} can reach {largest:.3g} steps, from "
+                f"{EXACT_SUM_LIMIT} on they are not exact; train on with smaller weights"
+            )
+
+
+def _taken(arrays: Mapping[str, Array], name: str, kind: type[np.generic], shape: tuple[int, ...]) -> Array:
+    array = arrays.get(name)
+    if array is None or array.dtype != kind or array.shape != shape:
+        found = "missing" if array is None else f"{array.dtype} {array.shape}"
+        raise ModelError(f"model file is damaged: {name} is {found}, not {np.dtype(kind)} {shape}")
+    return array
+
+
+def _magnitude(values: Array) -> npt.NDArray[np.int64]:
+    return np.abs(values.astype(np.int64))
+
+
+def _layer(arrays: Mapping[str, Array], layer: str, shape: tuple[int, ...]) -> tuple[Array, Array, Array]:
+    """Weight as int64 (outputs, …), magnitude of the bias in steps of the accumulator, and that step."""
+    name = f"int.entropy.{layer}"
+    weight = _taken(arrays, f"{name}.weight", np.int8, shape).astype(np.int64)
+    bias = _magnitude(_taken(arrays, f"{name}.bias", np.int32, shape[:1]))
+    exponent = _taken(arrays, f"{name}.exponent", np.int8, shape[:1]).astype(np.int64)
+    if exponent.min() < 0 or exponent.max() > MAX_EXPONENT:
+        raise ModelError(f"model file is damaged: {name}.exponent is outside 0..{MAX_EXPONENT}")
+    return weight, bias, ACTIVATION_STEP * 2.0**-exponent
+
+
+def _direct(arrays: Mapping[str, Array], layer: str, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Largest sum of products and bias of each output, in steps of the accumulator, and that step."""
+    weight, bias, unit = _layer(arrays, layer, shape)
+    return np.abs(weight).reshape(len(weight), -1).sum(1) * _PEAK + bias, unit
+
+
+def _requantised(total: Array, unit: Array, added_step: float = np.inf) -> float:
+    """The largest of sums (in units of value) through leaky slope and rounding, in steps of the finest grid."""
+    finest = np.minimum(unit, added_step)
+    half = ACTIVATION_STEP / 2 / LEAKY_SLOPE
+    return float(((total + half) / np.minimum(finest, half)).max())
+
+
+def _pointwise(
+    arrays: Mapping[str, Array],
+    layer: str,
+    inputs: int,
+    outputs: int,
+    added: Array | float = 0.0,
+    added_step: float = np.inf,
+) -> float:
+    worst, unit = _direct(arrays, layer, (outputs, inputs))
+    return _requantised(worst * unit + added, unit, added_step)
+
+
+def _depthwise(arrays: Mapping[str, Array], layer: str, channels: int) -> float:
+    """As :func:`_pointwise`, in quarter steps: the grid of Winograd's halved weights."""
+    weight, bias, unit = _layer(arrays, layer, (channels, 1, 3, 3))
+    doubled = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
+    quarters = np.abs(doubled @ weight[:, 0] @ doubled.T)
+    # Each transformed input adds four, each output nine products of sixteen.
+    winograd = 4 * _PEAK * np.sort(quarters.reshape(channels, 16), 1)[:, -9:].sum(1)
+    return _requantised((winograd / 4 + bias) * unit, unit / 4)
