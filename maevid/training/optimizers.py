@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 ENTROPY_RATE = 3e-3
-BRANCH_RATE = 1e-3
-SPINE_RATE = 1e-4
+BRANCH_RATE = 3e-3
+SPINE_RATE = 3e-4
 SMALL_RATE = 1e-3
 SPINE = ("analysis.input", "analysis.down", "synthesis.up", "synthesis.output")
 
