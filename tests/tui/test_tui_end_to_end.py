@@ -81,7 +81,12 @@ def test_a_real_encode_that_is_aborted_leaves_nothing(
     terminal.run(
         "-m", "maevid", "compress", bunny, out, "--quality", "60", "--tui", "--json", after=f"> {told}"
     )
-    terminal.wait("◆", 60)
+    end = time.monotonic() + 60
+    while not (told.exists() and '"frame"' in told.read_text()):
+        assert time.monotonic() < end, terminal.screen()
+        time.sleep(0.02)
+    terminal.type("p")
+    terminal.wait("encode pass paused")
     assert (
         "p pause" in terminal.screen().splitlines()[29]
     )  # the whole terminal is used, with stdout in a file too
