@@ -232,7 +232,8 @@ class BudgetController(PlannedController):
         if self.peak is not None:
             planned = self._gain * float(self._planned_rest[self._asked - self._levels_from])
             planned += sum(bits for i, bits in self._expected.items() if i >= frame)
-            return 0.9 * planned, 1.02 * planned
+            # Between checkpoints the plan stands still: what it is off by is no reason to code this frame again.
+            return 0.9 * planned, 1.1 * planned
         reach = LEVERAGE * self._unit
         ends = self.bounds.clip(self.level - reach), self.bounds.clip(self.level + reach)
         return self._gain * self._rest.at(frame, ends[0]), self._gain * self._rest.at(frame, ends[1])
