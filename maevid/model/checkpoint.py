@@ -175,7 +175,9 @@ def _pack_layer(layer: torch.nn.Module) -> Arrays:
 def _int32(values: Tensor) -> npt.NDArray[np.int32]:
     """Whole numbers as int32, those beyond it at its ends, where no bound holds."""
     ends = np.iinfo(np.int32)
-    return np.nan_to_num(values.double().numpy(), nan=ends.min).clip(ends.min, ends.max).astype(np.int32)
+    whole: npt.NDArray[np.float64] = np.nan_to_num(values.double().numpy(), nan=ends.min)
+    clipped: npt.NDArray[np.int32] = whole.clip(ends.min, ends.max).astype(np.int32)
+    return clipped
 
 
 @torch.no_grad()

@@ -37,7 +37,8 @@ def decode_picture(path: Path) -> list[npt.NDArray[np.uint8]]:
         frame = next(container.decode(video=0))
     rgb = frame.to_ndarray(format="rgb24")
     height, width = rgb.shape[0] & ~1, rgb.shape[1] & ~1
-    even = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb[:height, :width]), format="rgb24")
+    cropped: npt.NDArray[np.uint8] = np.ascontiguousarray(rgb[:height, :width], np.uint8)
+    even = av.VideoFrame.from_ndarray(cropped, format="rgb24")
     converted = even.reformat(
         format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
     )
