@@ -9,6 +9,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: a failure can be seen again, and CI does not fail by chance.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 ASSETS = Path(__file__).parent / "assets"
 

@@ -102,8 +102,15 @@ class HyperAnalysis(nn.Module):
         x = self.input(torch.cat((size, torch.copysign(size, y)), dim=1))
         x = leaky(x + condition[:, :, None, None])
         x = leaky(self.down_1(F.pixel_unshuffle(self.spatial_1(x), 2)))
-        z: Tensor = self.down_2(F.pixel_unshuffle(self.spatial_2(x), 2)).float()
-        return z * _HYPER_GAIN
+        return self._last(F.pixel_unshuffle(self.spatial_2(x), 2)) * _HYPER_GAIN
+
+    def _last(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
+            z: Tensor = self.down_2(x).float()
+            return z
+        # So few places that oneDNN splits even short sums by threads (see STEADY_INPUTS): too fine to matter here.
+        weight, bias = self.down_2.weight.double(), self.down_2.bias.double()
+        return F.conv2d(x.double(), weight[:, :, None, None], bias).float()
 
 
 class ParameterHead(nn.Module):

@@ -253,7 +253,8 @@ def test_size_is_never_passed_whatever_the_clip(seed, frames, share, batch):
     controller = control(clip, RateRequest(size=size), overhead_bytes=100)
     run = encode(clip, controller, batch)
     assert sum(run.sizes) + 100 <= size
-    assert sum(run.sizes) + 100 >= 0.98 * size
+    # With a frame or two there is little to choose from: one rate index apart is 1 to 3 % of the bits.
+    assert sum(run.sizes) + 100 >= (0.98 if frames > 4 else 0.95) * size
     assert encode(clip, control(clip, RateRequest(size=size), overhead_bytes=100), batch) == run
 
 
