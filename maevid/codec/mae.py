@@ -125,9 +125,9 @@ class MaeCodec(FrameCodec):
     def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
         """Bits of every frame (rows) at every rate index (columns), from the entropy model without coding."""
         bits = np.empty((len(frames), len(rate_indices)))
+        blocks = self.network.load_blocks([frame.planes for frame in frames])
         for column, rate_index in enumerate(rate_indices):
             indices = self.network.index_tensor([rate_index] * len(frames))
-            blocks = self.network.load_blocks([frame.planes for frame in frames])
             quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
             for row in range(len(frames)):
                 symbols, tables, _ = self.coded_string(quantised, row, rate_index)

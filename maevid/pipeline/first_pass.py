@@ -12,7 +12,7 @@ from maevid.errors import InputError
 from maevid.pipeline.events import Control, Listener, Progress, RdCurve
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.prefetch import Prefetch
-from maevid.rate import FirstPass, FrameCost, FrameStatistics, LumaAnalyser, RateScale, is_cut, trial_indices
+from maevid.rate import FirstPass, FrameCost, RateScale, SceneWatcher, trial_indices
 from maevid.report import weighted_psnr
 from maevid.video.frame import Frame
 from maevid.video.reader import VideoReader
@@ -81,16 +81,14 @@ class FirstPassRunner:
     def _watched(
         self, frames: Iterator[Frame], publish: Listener, control: Control
     ) -> Iterator[tuple[Frame, bool]]:
-        analyser, recent = LumaAnalyser(), list[FrameStatistics]()
+        watch = SceneWatcher()
         for number, frame in enumerate(frames):
             control.checkpoint(publish)
             if control.finishing:
                 return
-            statistics = analyser(frame.y, frame.seconds)
-            cut = is_cut(statistics, recent)
+            _, cut = watch(frame.y, frame.seconds)
             if cut and number:
                 self.found.cuts.append(number)
-            recent = [*recent[-7:], statistics]
             self.found.seconds.append(frame.seconds)
             self.found.last_duration = float(frame.duration * frame.time_base)
             yield frame, cut

@@ -13,7 +13,7 @@ from maevid.errors import InputError
 from maevid.pipeline.events import Control, Listener, TargetChanged
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.preview import make_preview
-from maevid.rate import FrameCost, FrameStatistics, LumaAnalyser, RateController, is_cut
+from maevid.rate import FrameCost, FrameStatistics, RateController, SceneWatcher
 from maevid.report import FrameReport
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import Frame
@@ -74,15 +74,13 @@ class FrameLoop:
             self._code(batch)
 
     def _watched(self, events: Iterable[Frame | av.Packet[Any]]) -> Iterator[_Waiting]:
-        analyser, recent = LumaAnalyser(), list[FrameStatistics]()
+        watch = SceneWatcher()
         began = time.perf_counter()
         for event in events:
             if not isinstance(event, Frame):
                 self.writer.copy(event)
                 continue
-            statistics = analyser(event.y, event.seconds)
-            cut = is_cut(statistics, recent)
-            recent = [*recent[-7:], statistics]
+            statistics, cut = watch(event.y, event.seconds)
             yield _Waiting(event, statistics, cut, time.perf_counter() - began)
             began = time.perf_counter()
 

@@ -17,7 +17,7 @@ from maevid.pipeline.events import Listener, Phase, PhaseChanged, Planes, Progre
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.open import codec_for
 from maevid.pipeline.source_frames import SourceFrames
-from maevid.rate import FrameStatistics, LumaAnalyser, is_cut
+from maevid.rate import SceneWatcher
 from maevid.report import FrameReport
 from maevid.stream.info import FileFacts, facts_of
 from maevid.stream.packet import MAX_PIXELS, Packet
@@ -74,16 +74,14 @@ class Inspection:
 
         Frames that are damaged, or that the source does not have, stay without.
         """
-        analyser, recent = LumaAnalyser(), list[FrameStatistics]()
+        watch = SceneWatcher()
         publish(Totals(source=str(self.path), frames=len(self._reader)))
         publish(PhaseChanged(Phase.ANALYSIS))
         measured = []
         for report in self.reports:
             cut = False
             if (source := self.source(report.index)) is not None:
-                statistics = analyser(source[0], report.seconds)
-                cut = is_cut(statistics, recent)
-                recent = [*recent[-7:], statistics]
+                _, cut = watch(source[0], report.seconds)
             measured.append(replace(report, psnr=self._psnr(report.index), scene_cut=cut))
             publish(Progress(report.index + 1))
         self.reports = measured

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 from maevid.codec.interface import CodecOptions, FrameCodec
 from maevid.codec.registry import DEFAULT_CODEC, open_codec
 from maevid.errors import ModelError
 from maevid.stream.reader import StreamReader
 
 
-def codec_for(reader: StreamReader, options: CodecOptions, weights: Path | None = None) -> FrameCodec:
+def codec_for(reader: StreamReader, options: CodecOptions) -> FrameCodec:
     """The codec that decodes a file's packets.
 
     Raises ModelError when it is there with other weights only, and DamagedError for pictures over the reader's limit.
     """
     reader.check_size()
-    if weights is not None:
-        options = replace(options, weights=weights)
     codec = open_codec(reader.codec or DEFAULT_CODEC, options)
     needed = next((c.packet.model for c in reader if c.packet is not None), codec.identity)
     if needed != codec.identity:

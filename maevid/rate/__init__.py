@@ -42,7 +42,7 @@ from maevid.rate.parsing import Zone, format_rate, format_size, parse_rate, pars
 from maevid.rate.predict import Prediction, predict
 from maevid.rate.request import RateRequest
 from maevid.rate.scale import RateScale
-from maevid.rate.statistics import FrameStatistics, LumaAnalyser, find_cuts, is_cut, is_fade
+from maevid.rate.statistics import FrameStatistics, LumaAnalyser, SceneWatcher, find_cuts, is_cut, is_fade
 from maevid.rate.store import FirstPass, Statistics, StatisticsKey, read_statistics, write_statistics
 from maevid.rate.timeline import Timeline
 from maevid.rate.verify import Underflow, leaky_bucket
@@ -60,6 +60,7 @@ __all__ = [
     "RateResult",
     "RateScale",
     "Retry",
+    "SceneWatcher",
     "Statistics",
     "StatisticsKey",
     "Timeline",

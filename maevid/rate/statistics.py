@@ -102,6 +102,21 @@ def is_cut(here: FrameStatistics, previous: Sequence[FrameStatistics]) -> bool:
     return sudden and (share > (0.3 if known else 0.5) or (share > 0.12 and here.histogram_distance > 0.35))
 
 
+class SceneWatcher:
+    """Statistics of consecutive luma planes, and whether a scene starts with each."""
+
+    def __init__(self) -> None:
+        self._analyser = LumaAnalyser()
+        self._recent: list[FrameStatistics] = []
+
+    def __call__(self, y: npt.NDArray[np.uint8], seconds: float) -> tuple[FrameStatistics, bool]:
+        """Statistics of a plane as :class:`LumaAnalyser` gives them, and what :func:`is_cut` says of it."""
+        here = self._analyser(y, seconds)
+        cut = is_cut(here, self._recent)
+        self._recent = [*self._recent[-7:], here]
+        return here, cut
+
+
 def is_fade(window: Sequence[FrameStatistics]) -> bool:
     """Whether brightness moves steadily one way over a window of at least three frames, contrast with it."""
     if len(window) < 3:

@@ -18,8 +18,8 @@ def build_optimizers(model: nn.Module, rate: float = 1.0) -> list[torch.optim.Op
     """Muon on the matrices (step size 0.2·√max side), AdamW on depthwise filters, biases and modulation.
 
     The spine (the four layers that start as the KLT) moves slowly under AdamW: at 45 dB a change of 1 % in
-    it costs more than the quantiser. The branches of the transforms move more slowly than the entropy
-    networks for the same reason. ``rate`` scales all learning rates.
+    it costs more than the quantiser. The branches of the transforms have a rate of their own beside the entropy
+    networks'. ``rate`` scales all learning rates.
     """
     entropy, branches, spine, small = [], [], [], []
     for name, parameter in model.named_parameters():
