@@ -62,14 +62,20 @@ class ModulatedAutoencoder(nn.Module):
     def gains(self, position: Tensor) -> Gains:
         """The gains of all stages at positions (B,)."""
         start = self.log_step_inverse(position)
+        early = self.config.units == "quantiser"
         inner, outer = self.analysis.modulation_8, self.synthesis.modulation_8
         return Gains(
-            analysis_16=self.modulation_y(position, start),
-            synthesis_16=self.demodulation_y(position, -start),
+            analysis_16=self.modulation_y(position, None if early else start),
+            synthesis_16=self.demodulation_y(position, None if early else -start),
             hyper=self.hyper_analysis.condition(position),
             analysis_8=None if inner is None else inner(position),
             synthesis_8=None if outer is None else outer(position),
+            input=start[:, None] if early else None,
         )
+
+    def log_gain(self, gains: Gains) -> Tensor:
+        """Natural-log gain (B, M) from samples to latents, as the entropy model wants it."""
+        return gains.analysis_16 if gains.input is None else gains.analysis_16 + gains.input
 
     def forward(self, y: Tensor, u: Tensor, v: Tensor, lam: Tensor, *, noise: bool) -> TrainingOutput:
         """Planes (B, 1, H, W), (B, 1, H/2, W/2) twice, in 0..1, H and W multiples of 16; λ (B,).
@@ -93,7 +99,7 @@ class ModulatedAutoencoder(nn.Module):
         self, latents: Tensor, z: Tensor, position: Tensor, gains: Gains, *, noise: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Bits of y and of z for each picture (B,), and the decoded latents."""
-        conditions = self.entropy.conditions(position, gains.analysis_16)
+        conditions = self.entropy.conditions(position, self.log_gain(gains))
         z_hat = round_to(z, 1.0)
         z_rate = z + torch.rand_like(z) - 0.5 if noise else z_hat
         hyper_scale = scale_of_index(conditions.hyper_index)[:, :, None, None]

@@ -185,7 +185,7 @@ def _tabulate(model: ModulatedAutoencoder) -> Arrays:
     exact = model.entropy.exact
     model.entropy.set_exact(True)
     position = torch.linspace(-1, 1, RATE_INDICES)
-    conditions = model.entropy.conditions(position, model.gains(position).analysis_16)
+    conditions = model.entropy.conditions(position, model.log_gain(model.gains(position)))
     model.entropy.set_exact(exact)
     return {name: _int32((getattr(conditions, name) / step).round()) for name, step in _OFFSET_STEPS.items()}
 

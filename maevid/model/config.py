@@ -11,8 +11,11 @@ from maevid.errors import ModelError
 Modulation = Literal["every-stage", "bottleneck", "none"]
 Prior = Literal["hyperprior", "checkerboard"]
 Transform = Literal["blocks"]
+Units = Literal["samples", "quantiser"]
 
 RATE_INDICES = 256
+_LATER = {"units", "width_16"}
+"""Fields that the first published models do not have; their defaults are what those models did."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class ModelConfig:
     lambda_min: float = 2.0**-11
     lambda_max: float = 0.5
     plane_weights: tuple[float, float, float] = (4 / 6, 1 / 6, 1 / 6)
+    units: Units = "samples"
+    width_16: int = 0
 
     def __post_init__(self) -> None:
         for choice, allowed in (
@@ -60,16 +65,20 @@ class ModelConfig:
         return 2 * math.log(lam / self.lambda_min) / math.log(self.lambda_max / self.lambda_min) - 1
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready description, the inverse of :meth:`from_dict`."""
-        return asdict(self)
+        """A JSON-ready description, the inverse of :meth:`from_dict`.
+
+        Entries of :data:`_LATER` are left out at their defaults, so that the identity of an older model stays.
+        """
+        later = {f.name: f.default for f in fields(self) if f.name in _LATER}
+        return {k: v for k, v in asdict(self).items() if k not in later or v != later[k]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
         """Rebuild from :meth:`to_dict`. Raises ModelError for unknown or missing entries."""
         known = {f.name for f in fields(cls)}
-        if set(values) != known:
-            odd = ", ".join(sorted(set(values) ^ known))
-            raise ModelError(f"model configuration does not fit this version of maevid: {odd}")
+        odd = sorted((set(values) ^ known) - (_LATER - set(values)))
+        if odd:
+            raise ModelError(f"model configuration does not fit this version of maevid: {', '.join(odd)}")
         return cls(**{**values, "plane_weights": tuple(values["plane_weights"])})
 
 

@@ -49,25 +49,35 @@ class Depthwise(nn.Module):
         return F.conv2d(x, self.weight, self.bias, padding=1, groups=x.shape[1])
 
 
+def compand(x: Tensor) -> Tensor:
+    """x/√(1 + |x|): the identity around zero, a signed square root far from it."""
+    return x * torch.rsqrt(1 + x.abs())
+
+
 class ResidualBlock(nn.Module):
     """Spatial, then channel mixing, each added to its input.
 
-    x += 1×1(dw3×3(leaky(1×1(x)))); x += 1×1(leaky(1×1→2C(x))). The last layer of each branch starts at
+    x += 1×1(dw3×3(leaky(1×1(c(x))))); x += 1×1(leaky(1×1→2W(c(x)))), W the ``width`` of the branches. c is
+    :func:`compand` where the features are in quantiser units (``companded``), so that a branch sees coefficients near
+    the quantiser's step beside those of hundreds of steps; else the identity. The last layer of each branch starts at
     zero, so that a new block is the identity and a KLT start stays a KLT. The sum keeps the input's
     precision (float32), since half-precision sums would lose the low bits of the strong channels.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, width: int, *, companded: bool) -> None:
         super().__init__()
-        self.spatial_in = Pointwise(channels, channels)
-        self.spatial = Depthwise(channels)
-        self.spatial_out = Pointwise(channels, channels)
-        self.mix_in = Pointwise(channels, 2 * channels)
-        self.mix_out = Pointwise(2 * channels, channels)
+        self.companded = companded
+        self.spatial_in = Pointwise(channels, width)
+        self.spatial = Depthwise(width)
+        self.spatial_out = Pointwise(width, channels)
+        self.mix_in = Pointwise(channels, 2 * width)
+        self.mix_out = Pointwise(2 * width, channels)
         for layer in (self.spatial_out, self.mix_out):
             nn.init.zeros_(layer.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.spatial_out(self.spatial(F.leaky_relu(self.spatial_in(x), 0.125)))
-        out: Tensor = x + self.mix_out(F.leaky_relu(self.mix_in(x), 0.125))
+        seen = compand(x) if self.companded else x
+        x = x + self.spatial_out(self.spatial(F.leaky_relu(self.spatial_in(seen), 0.125)))
+        seen = compand(x) if self.companded else x
+        out: Tensor = x + self.mix_out(F.leaky_relu(self.mix_in(seen), 0.125))
         return out

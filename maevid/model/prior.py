@@ -97,7 +97,9 @@ class HyperAnalysis(nn.Module):
 
     def forward(self, y: Tensor, condition: Tensor) -> Tensor:
         height, width = y.shape[-2:]
-        y = F.pad(y, (0, -width % HYPER_FACTOR, 0, -height % HYPER_FACTOR), mode="replicate")
+        below, right = -height % HYPER_FACTOR, -width % HYPER_FACTOR
+        if below or right:
+            y = F.pad(y, (0, right, 0, below), mode="replicate")
         size = torch.log1p(y.abs())
         x = self.input(torch.cat((size, torch.copysign(size, y)), dim=1))
         x = leaky(x + condition[:, :, None, None])

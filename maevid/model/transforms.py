@@ -41,8 +41,9 @@ def blocks_to_planes(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class Gains:
     """Natural-log gains of every stage for a batch, (B, channels) each; None where a stage has no modulation.
 
-    ``analysis_16`` is the quantiser's: the last of the analysis, with the best step for λ in it. ``hyper`` is added
-    in the hyper-analysis.
+    ``analysis_16`` is the quantiser's: the last of the analysis. The best step for λ is in it and, inverted, in
+    ``synthesis_16``; where the features are in quantiser units it is in ``input`` (B, 1) instead, which is taken back
+    before the last layer of the synthesis. ``hyper`` is added in the hyper-analysis.
     """
 
     analysis_16: Tensor
@@ -50,6 +51,7 @@ class Gains:
     hyper: Tensor
     analysis_8: Tensor | None = None
     synthesis_8: Tensor | None = None
+    input: Tensor | None = None
 
     def map(self, change: Callable[[str, Tensor], Tensor]) -> Gains:
         """Change every table that is there; ``change`` gets its name and values."""
@@ -59,12 +61,19 @@ class Gains:
             hyper=change("hyper", self.hyper),
             analysis_8=None if self.analysis_8 is None else change("analysis_8", self.analysis_8),
             synthesis_8=None if self.synthesis_8 is None else change("synthesis_8", self.synthesis_8),
+            input=None if self.input is None else change("input", self.input),
         )
 
 
 def scaled(x: Tensor, log_gain: Tensor) -> Tensor:
     """x (B, C, h, w) times exp(log_gain) (B, C), in float32."""
     return x.float() * torch.exp(log_gain)[:, :, None, None]
+
+
+def residual_blocks(config: ModelConfig, count: int, channels: int, width: int) -> nn.Sequential:
+    """``count`` blocks in a row."""
+    companded = config.units == "quantiser"
+    return nn.Sequential(*(ResidualBlock(channels, width, companded=companded) for _ in range(count)))
 
 
 class Analysis(nn.Module):
@@ -74,13 +83,15 @@ class Analysis(nn.Module):
         super().__init__()
         n, m = config.channels, config.latents
         self.input = Pointwise(INPUTS, n)
-        self.blocks_8 = nn.Sequential(*(ResidualBlock(n) for _ in range(config.blocks_8)))
+        self.blocks_8 = residual_blocks(config, config.blocks_8, n, n)
         self.down = Pointwise(4 * n, m)
-        self.blocks_16 = nn.Sequential(*(ResidualBlock(m) for _ in range(config.blocks_16)))
+        self.blocks_16 = residual_blocks(config, config.blocks_16, m, config.width_16 or m)
         self.modulation_8 = Modulation(n) if config.modulation == "every-stage" else None
 
     def forward(self, blocks: Tensor, gains: Gains) -> Tensor:
         x = self.input(blocks).float()
+        if gains.input is not None:
+            x = scaled(x, gains.input)
         if gains.analysis_8 is not None:
             x = scaled(x, gains.analysis_8)
         x = self.blocks_8(x)
@@ -94,9 +105,9 @@ class Synthesis(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         n, m = config.channels, config.latents
-        self.blocks_16 = nn.Sequential(*(ResidualBlock(m) for _ in range(config.blocks_16)))
+        self.blocks_16 = residual_blocks(config, config.blocks_16, m, config.width_16 or m)
         self.up = Pointwise(m, 4 * n)
-        self.blocks_8 = nn.Sequential(*(ResidualBlock(n) for _ in range(config.blocks_8)))
+        self.blocks_8 = residual_blocks(config, config.blocks_8, n, n)
         self.output = Pointwise(n, INPUTS)
         self.modulation_8 = Modulation(n) if config.modulation == "every-stage" else None
 
@@ -105,5 +116,8 @@ class Synthesis(nn.Module):
         x = F.pixel_shuffle(self.up(x).float(), 2)
         if gains.synthesis_8 is not None:
             x = scaled(x, gains.synthesis_8)
-        out: Tensor = self.output(self.blocks_8(x)).float()
+        x = self.blocks_8(x)
+        if gains.input is not None:
+            x = scaled(x, -gains.input)
+        out: Tensor = self.output(x).float()
         return out
