@@ -18,6 +18,7 @@ from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import ModelConfig
 from maevid.model.transforms import planes_to_blocks
+from maevid.training.group import Group
 from maevid.training.loss import draw_lambdas, mean_log, objective
 from maevid.training.optimizers import build_optimizers, set_rate
 from maevid.training.pictures import Pictures
@@ -63,25 +64,29 @@ class Trainer:
         folder: Path,
         options: TrainingOptions,
         start: Checkpoint | None = None,
+        group: Group | None = None,
     ) -> None:
         self.pictures, self.folder, self.options = pictures, folder, options
+        self.group = group or Group()
         torch.manual_seed(options.seed)
-        self.random = np.random.default_rng(options.seed)
         self.model = start.model().thaw() if start else ModulatedAutoencoder(config)
         self.progress = Progress()
         resumed = (folder / STATE_FILE).exists()
         if not resumed and start is None:
-            klt.initialise(self.model, planes_to_blocks(*pictures.batch(KLT_CROPS, 64, self.random)))
+            random = np.random.default_rng(options.seed)
+            klt.initialise(self.model, planes_to_blocks(*pictures.batch(KLT_CROPS, 64, random)))
+        self.model.to(options.device)
         self.average = Average(self.model)
         self.optimizers = build_optimizers(self.model, options.rate)
         if resumed:
-            self.progress = load_run(folder, self.model, self.average, self.optimizers, self.random)
+            self.progress = load_run(folder, self.model, self.average, self.optimizers)
         if options.decay_steps and not self.progress.decay_steps:
             self.progress.decay_start = self.progress.step
             self.progress.decay_steps = options.decay_steps
             self.progress.exact = True
         self.model.entropy.set_exact(self.progress.exact)
-        self._forward = torch.compile(self.model, dynamic=False) if options.compiled else self.model
+        shared = self.group.shared(self.model)
+        self._forward = torch.compile(shared, dynamic=False) if options.compiled else shared
 
     @property
     def finished(self) -> bool:
@@ -99,11 +104,14 @@ class Trainer:
 
     def step(self) -> dict[str, float]:
         """One optimizer step; a non-finite loss or gradient skips it. Returns the step's figures."""
+        # Seeded by the step alone, a run goes on exactly from its state, in any number of processes.
+        random = np.random.default_rng((self.options.seed, self.progress.step, self.group.rank))
+        torch.manual_seed(int(random.integers(2**63)))
         y, u, v = (
             t.to(self.options.device)
-            for t in self.pictures.batch(self.options.batch, self.options.crop, self.random)
+            for t in self.pictures.batch(self.options.batch, self.options.crop, random)
         )
-        lam = draw_lambdas(self.model, self.options.batch).to(self.options.device)
+        lam = draw_lambdas(self.model.config, self.options.batch).to(self.options.device)
         with torch.autocast(torch.device(self.options.device).type, torch.bfloat16, self.options.half):
             output = self._forward(y, u, v, lam, noise=True)
         terms = objective(self.model, output, lam, self.progress.step)
@@ -112,7 +120,8 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_LIMIT)
-        if math.isfinite(float(norm)) and math.isfinite(float(loss.detach())):
+        # The gradient's norm is the same in every process; a loss that is not finite makes it so too.
+        if math.isfinite(float(norm)):
             set_rate(self.optimizers, self.rate_factor())
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -128,11 +137,16 @@ class Trainer:
         }
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Step until the time is over, the decay has ended or ``stop`` says so; save and validate on the way."""
+        """Step until the time is over, the decay has ended or ``stop`` says so; save and validate on the way.
+
+        A state that goes out of bounds is never saved: a step that is not finite changes nothing but its count.
+        """
         began = saved = validated = time.monotonic()
         before = self.progress.seconds
         running: dict[str, float] = {}
-        while time.monotonic() - began < self.options.seconds and not self.finished and not stop():
+        while not self.group.agree(
+            time.monotonic() - began >= self.options.seconds or self.finished or stop(), self.options.device
+        ):
             figures = self.step()
             now = time.monotonic()
             self.progress.seconds = before + now - began
@@ -151,10 +165,13 @@ class Trainer:
 
     def save(self) -> None:
         """Write the run's state."""
-        save_run(self.folder, self.model, self.average, self.optimizers, self.progress, self.random)
+        if self.group.leads:
+            save_run(self.folder, self.model, self.average, self.optimizers, self.progress)
 
     def record(self) -> None:
         """Validate the averaged weights and append a line to ``validation.jsonl``."""
+        if not self.group.leads:
+            return
         figures = validate(self.averaged_model(), self.pictures, self.options.device, self.options.half)
         line = {
             "step": self.progress.step,
