@@ -17,7 +17,6 @@ from maevid.model import klt
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import ModelConfig
-from maevid.model.transforms import planes_to_blocks
 from maevid.training.group import Group
 from maevid.training.loss import draw_lambdas, mean_log, objective
 from maevid.training.optimizers import build_optimizers, set_rate
@@ -72,9 +71,9 @@ class Trainer:
         self.model = start.model().thaw() if start else ModulatedAutoencoder(config)
         self.progress = Progress()
         resumed = (folder / STATE_FILE).exists()
-        if not resumed and start is None:
+        if not resumed and start is None and config.transform == "blocks":
             random = np.random.default_rng(options.seed)
-            klt.initialise(self.model, planes_to_blocks(*pictures.batch(KLT_CROPS, 64, random)))
+            klt.initialise(self.model, self.model.representation.pack(*pictures.batch(KLT_CROPS, 64, random)))
         self.model.to(options.device)
         self.average = Average(self.model)
         self.optimizers = build_optimizers(self.model, options.rate)
