@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from maevid.access.video import Video as Video
+    from maevid.access.writer import Writer as Writer
     from maevid.api import compress as compress
     from maevid.api import decompress as decompress
     from maevid.api import open as open
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 _WHERE = {
     "MaevidError": "maevid.errors",
     "Video": "maevid.access.video",
+    "Writer": "maevid.access.writer",
     "compress": "maevid.api",
     "decompress": "maevid.api",
     "open": "maevid.api",
 }
 
-__all__ = ["MaevidError", "Video", "__version__", "compress", "decompress", "open"]
+__all__ = ["MaevidError", "Video", "Writer", "__version__", "compress", "decompress", "open"]
 
 
 def __getattr__(name: str) -> Any:
