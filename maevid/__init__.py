@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from maevid.access.dataset import Dataset as Dataset
     from maevid.access.video import Video as Video
     from maevid.access.writer import Writer as Writer
     from maevid.api import compress as compress
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from maevid.errors import MaevidError as MaevidError
 
 _WHERE = {
+    "Dataset": "maevid.access.dataset",
     "MaevidError": "maevid.errors",
     "Video": "maevid.access.video",
     "Writer": "maevid.access.writer",
@@ -27,7 +29,7 @@ _WHERE = {
     "open": "maevid.api",
 }
 
-__all__ = ["MaevidError", "Video", "Writer", "__version__", "compress", "decompress", "open"]
+__all__ = ["Dataset", "MaevidError", "Video", "Writer", "__version__", "compress", "decompress", "open"]
 
 
 def __getattr__(name: str) -> Any:

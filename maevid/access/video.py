@@ -227,6 +227,10 @@ class Video:
     ) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_reader"):
+            self.close()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self._arguments)
 
