@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +34,9 @@ class YuvPlanes(NamedTuple):
     v: Any
 
 
-Picture = npt.NDArray[np.uint8] | YuvPlanes | Any
-"""What a reader gives: an array, planes, or a tensor (Any, since PyTorch is not imported for its sake)."""
+Picture: TypeAlias = Any
+"""What a reader gives: an array, a tensor or :class:`YuvPlanes`, as its options say. A union of them would have every
+caller ask what it got."""
 
 
 @dataclass(frozen=True)
