@@ -64,6 +64,7 @@ class ModulatedAutoencoder(nn.Module):
         start = self.log_step_inverse(position)
         early = self.config.units == "quantiser"
         inner, outer = self.analysis.modulation_8, self.synthesis.modulation_8
+        hyper = self.hyper_analysis.modulation_z
         return Gains(
             analysis_16=self.modulation_y(position, None if early else start),
             synthesis_16=self.demodulation_y(position, None if early else -start),
@@ -71,6 +72,7 @@ class ModulatedAutoencoder(nn.Module):
             analysis_8=None if inner is None else inner(position),
             synthesis_8=None if outer is None else outer(position),
             input=start[:, None] if early else None,
+            hyper_gain=None if hyper is None else hyper(position),
         )
 
     def log_gain(self, gains: Gains) -> Tensor:
@@ -83,11 +85,11 @@ class ModulatedAutoencoder(nn.Module):
         ``noise`` measures the rate on latents with uniform noise (training) instead of rounded ones; the
         distortion always comes from rounded latents, with straight-through gradients.
         """
-        source = planes_to_blocks(y, u, v)
+        source = planes_to_blocks(y, u, v).contiguous(memory_format=torch.channels_last)
         position = self.position(lam)
         gains = self.gains(position)
         latents = self.analysis(source - 0.5, gains)
-        z = self.hyper_analysis(latents, gains.hyper)
+        z = self.hyper_analysis(latents, gains)
         # In half precision the exact layers would not be exact.
         with torch.autocast(latents.device.type, enabled=False) if self.entropy.exact else nullcontext():
             bits_y, bits_z, decoded_latents = self._rate(latents, z, position, gains, noise=noise)

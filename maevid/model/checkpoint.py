@@ -4,7 +4,7 @@ Layout of the tensors:
 
 * ``float.<parameter>``: float16, every parameter that decides no probability;
 * ``int.<layer>.weight`` int8, ``.exponent`` int8, ``.bias`` int32: a layer of the entropy networks. The weight is
-  int8·2^-exponent, the bias counts steps of 2^-(exponent+4); the predictor's weight counts 1/64;
+  int8·2^-exponent, the bias counts steps of 2^-exponent times the activations' step, the predictor's weight 1/64;
 * ``offset.<name>``: int32 (256, channels), what a rate index adds in the entropy networks, in steps of 1/64
   (hidden layers) and 1/8 (``scale_index``), and the table number of each hyper-latent (``hyper_index``);
 * ``tables.<name>``: the frequency tables.
@@ -33,7 +33,6 @@ from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.bounds import check_sums
 from maevid.model.config import RATE_INDICES, ModelConfig
 from maevid.model.integer import (
-    ACTIVATION_STEP,
     OFFSET_STEP,
     IntegerDepthwise,
     IntegerPointwise,
@@ -44,6 +43,7 @@ from maevid.model.prior import INDEX_STEP, SCALES, Conditions, scale_of_index
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 FORMAT = "maevid-model-1"
+_Exact = IntegerPointwise | IntegerDepthwise | LinearPredictor
 _OFFSET_STEPS = {
     "hyper": OFFSET_STEP,
     "first": OFFSET_STEP,
@@ -70,7 +70,7 @@ class Checkpoint:
         arrays: Arrays = {}
         integer_names = set()
         for layer_name, layer in model.named_modules():
-            if isinstance(layer, IntegerPointwise | IntegerDepthwise | LinearPredictor):
+            if isinstance(layer, _Exact):
                 arrays |= {f"int.{layer_name}.{k}": v for k, v in _pack_layer(layer).items()}
                 integer_names |= {f"{layer_name}.{k}" for k, _ in layer.named_parameters()}
         for name, value in model.state_dict().items():
@@ -121,7 +121,7 @@ class Checkpoint:
         }
         try:
             for name, layer in model.named_modules():
-                if isinstance(layer, IntegerPointwise | IntegerDepthwise | LinearPredictor):
+                if isinstance(layer, _Exact):
                     state |= {f"{name}.{k}": v for k, v in self._unpack_layer(name, layer).items()}
                     layer.frozen = True
             model.load_state_dict(state)
@@ -145,7 +145,7 @@ class Checkpoint:
             rows[name] = torch.from_numpy(self.arrays[f"offset.{name}"].astype(np.float32)) * step
         return Conditions(**rows)
 
-    def _unpack_layer(self, name: str, layer: torch.nn.Module) -> dict[str, Tensor]:
+    def _unpack_layer(self, name: str, layer: _Exact) -> dict[str, Tensor]:
         weight = torch.from_numpy(self.arrays[f"int.{name}.weight"].astype(np.float32))
         if isinstance(layer, LinearPredictor):
             return {"weight": weight * LinearPredictor.WEIGHT_STEP}
@@ -153,14 +153,13 @@ class Checkpoint:
         scale = torch.exp2(-exponent)
         bias = torch.from_numpy(self.arrays[f"int.{name}.bias"].astype(np.float64)).float()
         column = scale.view(-1, *([1] * (weight.dim() - 1)))
-        return {"weight": weight * column, "bias": bias * scale * ACTIVATION_STEP}
+        return {"weight": weight * column, "bias": bias * scale * layer.step}
 
 
-def _pack_layer(layer: torch.nn.Module) -> Arrays:
+def _pack_layer(layer: _Exact) -> Arrays:
     with torch.no_grad():
         if isinstance(layer, LinearPredictor):
             return {"weight": (layer.quantised() / LinearPredictor.WEIGHT_STEP).numpy().astype(np.int8)}
-        assert isinstance(layer, IntegerPointwise | IntegerDepthwise)
         weight, bias = layer.quantised()
         exponent = weight_exponents(layer.weight)
         scale = torch.exp2(exponent)
@@ -168,7 +167,7 @@ def _pack_layer(layer: torch.nn.Module) -> Arrays:
         return {
             "weight": (weight * column).numpy().astype(np.int8),
             "exponent": exponent.numpy().astype(np.int8),
-            "bias": _int32(bias * scale / ACTIVATION_STEP),
+            "bias": _int32(bias * scale / layer.step),
         }
 
 

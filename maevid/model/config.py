@@ -14,7 +14,7 @@ Transform = Literal["blocks"]
 Units = Literal["samples", "quantiser"]
 
 RATE_INDICES = 256
-_LATER = {"units", "width_16"}
+_LATER = {"units", "width_16", "activation_bits"}
 """Fields that the first published models do not have; their defaults are what those models did."""
 
 
@@ -25,7 +25,9 @@ class ModelConfig:
     ``channels`` (N) is the width at 1/8 of the luma resolution, ``latents`` (M) at 1/16; ``blocks_8`` and
     ``blocks_16`` are residual blocks on each side. ``hyper`` is the width of the entropy networks and
     ``hyper_latents`` the number of channels of z. λ runs from ``lambda_min`` to ``lambda_max``;
-    ``plane_weights`` weigh the mean squared errors of Y, U and V in the loss and sum to 1.
+    ``plane_weights`` weigh the mean squared errors of Y, U and V in the loss and sum to 1. ``units`` says whether the
+    transforms' features count samples or quantiser steps, ``width_16`` is the width of the branches at 1/16 (0: M), and
+    ``activation_bits`` the precision of the entropy networks' activations.
     """
 
     name: str = "mae"
@@ -43,6 +45,7 @@ class ModelConfig:
     plane_weights: tuple[float, float, float] = (4 / 6, 1 / 6, 1 / 6)
     units: Units = "samples"
     width_16: int = 0
+    activation_bits: int = 8
 
     def __post_init__(self) -> None:
         for choice, allowed in (
@@ -52,8 +55,15 @@ class ModelConfig:
         ):
             if choice not in allowed:
                 raise ModelError(f"model {self.name}: {choice!r} is none of {', '.join(allowed)}")
+        if self.activation_bits not in (8, 9):
+            raise ModelError(f"model {self.name}: activations have 8 or 9 bits, not {self.activation_bits}")
         if not 0 < self.lambda_min < self.lambda_max:
             raise ModelError(f"model {self.name}: λ range {self.lambda_min}..{self.lambda_max} is empty")
+
+    @property
+    def activation_step(self) -> float:
+        """Grid of the entropy networks' activations, which lie in -8..8."""
+        return float(2.0 ** (4 - self.activation_bits))
 
     def lam(self, rate_index: int) -> float:
         """λ of a rate index 0..255: λ_min·(λ_max/λ_min)^(index/255)."""
@@ -83,9 +93,20 @@ class ModelConfig:
 
 
 CONFIGS: dict[str, ModelConfig] = {
-    "mae": ModelConfig(),
+    "mae": ModelConfig(
+        latents=320, width_16=192, hyper=224, lambda_max=2.0, units="quantiser", activation_bits=9
+    ),
     "mae-fast": ModelConfig(
-        name="mae-fast", prior="checkerboard", channels=64, latents=128, blocks_8=1, blocks_16=2, hyper=96
+        name="mae-fast",
+        channels=96,
+        latents=192,
+        blocks_8=0,
+        blocks_16=2,
+        width_16=96,
+        hyper=128,
+        lambda_max=2.0,
+        units="quantiser",
+        activation_bits=9,
     ),
     "mae-hyper-blocks": ModelConfig(name="mae-hyper-blocks", prior="hyperprior"),
 }

@@ -1,6 +1,6 @@
-"""Layers whose arithmetic is exact: int8 weights and activations, held in float32 on power-of-two grids.
+"""Layers whose arithmetic is exact: int8 weights, activations of 8 or 9 bits, in float32 on power-of-two grids.
 
-Activations are multiples of 2^-4 in -8..127/16 (int8), weights multiples of 2^-k with |w|·2^k ≤ 127, one k
+Activations are multiples of 2^-4 or 2^-5 in -8..8 (8 excluded), weights multiples of 2^-k with |w|·2^k ≤ 127, one k
 for each output channel. Every product and every partial sum is then an integer of magnitude below 2^24
 times a power of two, hence exact in float32 in any order, on any device (:mod:`maevid.model.bounds` proves it
 for a model file); only matrix products, 1×1 and depthwise convolutions are used, since FFT algorithms would
@@ -20,9 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATION_STEP = 2.0**-4
-ACTIVATION_MAX = 127
-ACTIVATION_MIN = -128
+ACTIVATION_LIMIT = 8.0
 WEIGHT_MAX = 127
 LEAKY_SLOPE = 2.0**-3
 OFFSET_STEP = 2.0**-6
@@ -75,11 +73,11 @@ def clamp_inward(x: Tensor, low: float, high: float) -> Tensor:
     return out
 
 
-def activation(x: Tensor, exact: bool) -> Tensor:
-    """Clamp to the int8 range and, when ``exact``, round to its grid."""
+def activation(x: Tensor, step: float, exact: bool) -> Tensor:
+    """Clamp to the activations' range, -8..8 - step, and, when ``exact``, round to multiples of ``step``."""
     if exact:
-        x = round_to(x, ACTIVATION_STEP)
-    return clamp_inward(x, ACTIVATION_MIN * ACTIVATION_STEP, ACTIVATION_MAX * ACTIVATION_STEP)
+        x = round_to(x, step)
+    return clamp_inward(x, -ACTIVATION_LIMIT, ACTIVATION_LIMIT - step)
 
 
 def leaky(x: Tensor) -> Tensor:
@@ -127,10 +125,14 @@ class ExactModule(nn.Module):
 
 
 class _IntegerLayer(ExactModule):
-    """What the integer layers share: quantised weight and bias."""
+    """What the integer layers share: quantised weight and bias. ``step`` is the grid of their activations."""
 
     weight: nn.Parameter
     bias: nn.Parameter
+
+    def __init__(self, step: float) -> None:
+        super().__init__()
+        self.step = step
 
     def quantised(self) -> tuple[Tensor, Tensor]:
         """Weight and bias on their grids: 2^-k, and 2^-k times the activation step, for each output channel."""
@@ -138,7 +140,7 @@ class _IntegerLayer(ExactModule):
         scale = torch.exp2(exponents)
         column = scale.view(-1, *([1] * (self.weight.dim() - 1)))
         weight = clamp_inward(round_to(self.weight * column, 1.0), -WEIGHT_MAX, WEIGHT_MAX) / column
-        bias = round_to(self.bias * scale / ACTIVATION_STEP, 1.0) / scale * ACTIVATION_STEP
+        bias = round_to(self.bias * scale / self.step, 1.0) / scale * self.step
         return weight, bias
 
     def parameters_in_use(self) -> tuple[Tensor, Tensor]:
@@ -147,10 +149,10 @@ class _IntegerLayer(ExactModule):
 
 
 class IntegerPointwise(_IntegerLayer):
-    """A 1×1 convolution on int8 activations. ``offset`` (B, outputs) is added: the dependence on λ."""
+    """A 1×1 convolution on integer activations. ``offset`` (B, outputs) is added: the dependence on λ."""
 
-    def __init__(self, inputs: int, outputs: int, gain: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, inputs: int, outputs: int, step: float, gain: float = 1.0) -> None:
+        super().__init__(step)
         self.weight = nn.Parameter(torch.randn(outputs, inputs) * gain / math.sqrt(inputs))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
@@ -161,10 +163,10 @@ class IntegerPointwise(_IntegerLayer):
 
 
 class IntegerDepthwise(_IntegerLayer):
-    """A 3×3 convolution of each channel on int8 activations, starting as the identity."""
+    """A 3×3 convolution of each channel on integer activations, starting as the identity."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
+    def __init__(self, channels: int, step: float) -> None:
+        super().__init__(step)
         weight = torch.randn(channels, 1, 3, 3) * 0.1
         weight[:, :, 1, 1] += 1
         self.weight = nn.Parameter(weight)

@@ -101,7 +101,7 @@ class Network:
     def quantise(self, latents: Tensor, rate_indices: Tensor) -> Quantised:
         """Round latents pass by pass around the means that the decoder will have."""
         with self._autocast():
-            z = self.model.hyper_analysis(latents, self._gains.hyper[rate_indices])
+            z = self.model.hyper_analysis(latents, self._rows(rate_indices))
         z = torch.round(z).clamp(-HYPER_LIMIT, HYPER_LIMIT)
         conditions = self.conditions(rate_indices)
         with self._exactly():

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from maevid.model.config import ModelConfig
 from maevid.model.integer import (
-    ACTIVATION_STEP,
     OFFSET_STEP,
     ExactModule,
     IntegerDepthwise,
@@ -33,7 +32,8 @@ from maevid.model.integer import (
     round_to,
 )
 from maevid.model.layers import Depthwise, Pointwise
-from maevid.model.modulation import ConditionalVector
+from maevid.model.modulation import ConditionalVector, Modulation
+from maevid.model.transforms import Gains, scaled
 
 SCALES = 64
 SCALE_FLOOR = 0.11
@@ -44,6 +44,7 @@ INDEX_STEP = 1 / 8
 MEAN_STEP = 1 / 16
 MEAN_LIMIT = 16384.0
 HYPER_LIMIT = 127.0
+HYPER_STEP = 2.0**-4
 HYPER_FACTOR = 4
 _HYPER_GAIN = 4.0
 _COMPRESSED_LIMIT = 255.0
@@ -82,7 +83,8 @@ class HyperAnalysis(nn.Module):
     """Latents (B, M, h, w) to hyper-latents (B, Z, ⌈h/4⌉, ⌈w/4⌉), unrounded. Encoder only, so not exact.
 
     Fed with log(1+|y|) and the signed logarithm in quantiser units. The last layer starts with a
-    large gain: hyper-latents that start small round to zero and never come back.
+    large gain: hyper-latents that start small round to zero and never come back. λ adds to the first features
+    and, where the model has that, scales the result.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -94,17 +96,19 @@ class HyperAnalysis(nn.Module):
         self.down_1 = Pointwise(4 * h, h)
         self.spatial_2 = Depthwise(h)
         self.down_2 = Pointwise(4 * h, config.hyper_latents)
+        self.modulation_z = Modulation(config.hyper_latents) if config.units == "quantiser" else None
 
-    def forward(self, y: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, y: Tensor, gains: Gains) -> Tensor:
         height, width = y.shape[-2:]
         below, right = -height % HYPER_FACTOR, -width % HYPER_FACTOR
         if below or right:
             y = F.pad(y, (0, right, 0, below), mode="replicate")
         size = torch.log1p(y.abs())
         x = self.input(torch.cat((size, torch.copysign(size, y)), dim=1))
-        x = leaky(x + condition[:, :, None, None])
+        x = leaky(x + gains.hyper[:, :, None, None])
         x = leaky(self.down_1(F.pixel_unshuffle(self.spatial_1(x), 2)))
-        return self._last(F.pixel_unshuffle(self.spatial_2(x), 2)) * _HYPER_GAIN
+        z = self._last(F.pixel_unshuffle(self.spatial_2(x), 2)) * _HYPER_GAIN
+        return z if gains.hyper_gain is None else scaled(z, gains.hyper_gain)
 
     def _last(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
@@ -120,11 +124,12 @@ class ParameterHead(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.hidden = IntegerPointwise(config.hyper, config.hyper)
-        self.out = IntegerPointwise(config.hyper, 2 * config.latents, gain=0.2)
+        self.step = config.activation_step
+        self.hidden = IntegerPointwise(config.hyper, config.hyper, self.step)
+        self.out = IntegerPointwise(config.hyper, 2 * config.latents, self.step, gain=0.2)
 
     def forward(self, features: Tensor, offset: Tensor, exact: bool) -> tuple[Tensor, Tensor]:
-        x = activation(leaky(self.hidden(features, offset)), exact)
+        x = activation(leaky(self.hidden(features, offset)), self.step, exact)
         mean, index = self.out(x).chunk(2, dim=1)
         return mean, index * INDEX_GAIN
 
@@ -135,11 +140,12 @@ class EntropyModel(ExactModule):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         m, h, z = config.latents, config.hyper, config.hyper_latents
+        self.step = step = config.activation_step
         self.two_passes = config.prior == "checkerboard"
-        self.up_1 = IntegerPointwise(z, 4 * h)
-        self.spatial_1 = IntegerDepthwise(h)
-        self.up_2 = IntegerPointwise(h, 4 * h)
-        self.spatial_2 = IntegerDepthwise(h)
+        self.up_1 = IntegerPointwise(z, 4 * h, step)
+        self.spatial_1 = IntegerDepthwise(h, step)
+        self.up_2 = IntegerPointwise(h, 4 * h, step)
+        self.spatial_2 = IntegerDepthwise(h, step)
         self.head_1 = ParameterHead(config)
         self.condition_hyper = ConditionalVector(h)
         self.condition_1 = ConditionalVector(h)
@@ -147,8 +153,8 @@ class EntropyModel(ExactModule):
         self.condition_z = ConditionalVector(z)
         self.hyper_index = nn.Parameter(torch.full((z,), 30.0))
         if self.two_passes:
-            self.context_spatial = IntegerDepthwise(m)
-            self.context_mix = IntegerPointwise(m, h)
+            self.context_spatial = IntegerDepthwise(m, step)
+            self.context_mix = IntegerPointwise(m, h, step)
             self.predictor = LinearPredictor(m)
             self.head_2 = ParameterHead(config)
 
@@ -172,12 +178,12 @@ class EntropyModel(ExactModule):
 
     def features(self, z: Tensor, conditions: Conditions, height: int, width: int) -> Tensor:
         """Integer hyper-latents (B, Z, ⌈h/4⌉, ⌈w/4⌉) to features (B, H, height, width) at the latents' size."""
-        x = self.up_1(z.clamp(-HYPER_LIMIT, HYPER_LIMIT) * ACTIVATION_STEP)
+        x = self.up_1(z.clamp(-HYPER_LIMIT, HYPER_LIMIT) * HYPER_STEP)
         x = F.pixel_shuffle(x, 2) + conditions.hyper[:, :, None, None]
-        x = activation(leaky(x), self.exact)
-        x = activation(self.spatial_1(x), self.exact)
-        x = activation(leaky(F.pixel_shuffle(self.up_2(x), 2)), self.exact)
-        x = activation(self.spatial_2(x), self.exact)
+        x = activation(leaky(x), self.step, self.exact)
+        x = activation(self.spatial_1(x), self.step, self.exact)
+        x = activation(leaky(F.pixel_shuffle(self.up_2(x), 2)), self.step, self.exact)
+        x = activation(self.spatial_2(x), self.step, self.exact)
         return x[:, :, :height, :width]
 
     def first(self, features: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
@@ -189,9 +195,9 @@ class EntropyModel(ExactModule):
         """Means and scale indices of the second pass; ``anchors`` holds the first's latents, zero elsewhere."""
         # Beyond ±255 activations saturate; within it the logarithm is exact.
         near = clamp_inward(anchors, -_COMPRESSED_LIMIT, _COMPRESSED_LIMIT) if self.exact else anchors
-        x = activation(compress_magnitude(near), self.exact)
-        x = activation(self.context_spatial(x), self.exact)
-        x = activation(self.context_mix(x) + features, self.exact)
+        x = activation(compress_magnitude(near), self.step, self.exact)
+        x = activation(self.context_spatial(x), self.step, self.exact)
+        x = activation(self.context_mix(x) + features, self.step, self.exact)
         mean, index = self.head_2(x, conditions.second, self.exact)
         return self._finish(mean, index, conditions, self.predictor(anchors))
 

@@ -43,7 +43,7 @@ class Gains:
 
     ``analysis_16`` is the quantiser's: the last of the analysis. The best step for λ is in it and, inverted, in
     ``synthesis_16``; where the features are in quantiser units it is in ``input`` (B, 1) instead, which is taken back
-    before the last layer of the synthesis. ``hyper`` is added in the hyper-analysis.
+    before the last layer of the synthesis. ``hyper`` is added in the hyper-analysis, ``hyper_gain`` its output's gain.
     """
 
     analysis_16: Tensor
@@ -52,6 +52,7 @@ class Gains:
     analysis_8: Tensor | None = None
     synthesis_8: Tensor | None = None
     input: Tensor | None = None
+    hyper_gain: Tensor | None = None
 
     def map(self, change: Callable[[str, Tensor], Tensor]) -> Gains:
         """Change every table that is there; ``change`` gets its name and values."""
@@ -62,6 +63,7 @@ class Gains:
             analysis_8=None if self.analysis_8 is None else change("analysis_8", self.analysis_8),
             synthesis_8=None if self.synthesis_8 is None else change("synthesis_8", self.synthesis_8),
             input=None if self.input is None else change("input", self.input),
+            hyper_gain=None if self.hyper_gain is None else change("hyper_gain", self.hyper_gain),
         )
 
 

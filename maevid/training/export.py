@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.training.optimizers import build_optimizers
@@ -16,7 +14,7 @@ def export_run(folder: Path, path: Path) -> Checkpoint:
     """Write the averaged weights of a run as a model file. Raises ModelError when the folder holds no run."""
     model = ModulatedAutoencoder(read_config(folder))
     average = Average(model)
-    progress = load_run(folder, model, average, build_optimizers(model), np.random.default_rng(0))
+    progress = load_run(folder, model, average, build_optimizers(model))
     model.load_state_dict(average.weights)
     notes = {
         "steps": str(progress.step),

@@ -18,6 +18,7 @@ from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import ModelConfig
 from maevid.model.transforms import planes_to_blocks
+from maevid.training.group import Group
 from maevid.training.loss import draw_lambdas, mean_log, objective
 from maevid.training.optimizers import build_optimizers, set_rate
 from maevid.training.pictures import Pictures
@@ -36,7 +37,8 @@ class TrainingOptions:
     """How to train. ``seconds`` is wall time for this call; ``crop`` in luma samples, a multiple of 64.
 
     ``decay_steps`` > 0 makes this run a branch: the learning rate falls linearly to zero over so many steps
-    and the entropy networks compute on their integer grids.
+    and the entropy networks compute on their integer grids. ``compiled`` runs the network through TorchInductor, which
+    fuses what is not a matrix product: a fifth less time for forward and backward pass, after a minute of compiling.
     """
 
     batch: int = 8
@@ -49,6 +51,7 @@ class TrainingOptions:
     seed: int = 0
     device: str = "cpu"
     half: bool = True
+    compiled: bool = True
 
 
 class Trainer:
@@ -61,24 +64,29 @@ class Trainer:
         folder: Path,
         options: TrainingOptions,
         start: Checkpoint | None = None,
+        group: Group | None = None,
     ) -> None:
         self.pictures, self.folder, self.options = pictures, folder, options
+        self.group = group or Group()
         torch.manual_seed(options.seed)
-        self.random = np.random.default_rng(options.seed)
         self.model = start.model().thaw() if start else ModulatedAutoencoder(config)
         self.progress = Progress()
         resumed = (folder / STATE_FILE).exists()
         if not resumed and start is None:
-            klt.initialise(self.model, planes_to_blocks(*pictures.batch(KLT_CROPS, 64, self.random)))
+            random = np.random.default_rng(options.seed)
+            klt.initialise(self.model, planes_to_blocks(*pictures.batch(KLT_CROPS, 64, random)))
+        self.model.to(options.device)
         self.average = Average(self.model)
         self.optimizers = build_optimizers(self.model, options.rate)
         if resumed:
-            self.progress = load_run(folder, self.model, self.average, self.optimizers, self.random)
+            self.progress = load_run(folder, self.model, self.average, self.optimizers)
         if options.decay_steps and not self.progress.decay_steps:
             self.progress.decay_start = self.progress.step
             self.progress.decay_steps = options.decay_steps
             self.progress.exact = True
         self.model.entropy.set_exact(self.progress.exact)
+        shared = self.group.shared(self.model)
+        self._forward = torch.compile(shared, dynamic=False) if options.compiled else shared
 
     @property
     def finished(self) -> bool:
@@ -96,20 +104,24 @@ class Trainer:
 
     def step(self) -> dict[str, float]:
         """One optimizer step; a non-finite loss or gradient skips it. Returns the step's figures."""
+        # Seeded by the step alone, a run goes on exactly from its state, in any number of processes.
+        random = np.random.default_rng((self.options.seed, self.progress.step, self.group.rank))
+        torch.manual_seed(int(random.integers(2**63)))
         y, u, v = (
-            t.contiguous(memory_format=torch.channels_last).to(self.options.device)
-            for t in self.pictures.batch(self.options.batch, self.options.crop, self.random)
+            t.to(self.options.device)
+            for t in self.pictures.batch(self.options.batch, self.options.crop, random)
         )
-        lam = draw_lambdas(self.model, self.options.batch).to(self.options.device)
+        lam = draw_lambdas(self.model.config, self.options.batch).to(self.options.device)
         with torch.autocast(torch.device(self.options.device).type, torch.bfloat16, self.options.half):
-            output = self.model(y, u, v, lam, noise=True)
+            output = self._forward(y, u, v, lam, noise=True)
         terms = objective(self.model, output, lam, self.progress.step)
         loss = mean_log(terms.loss)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_LIMIT)
-        if math.isfinite(float(norm)) and math.isfinite(float(loss.detach())):
+        # The gradient's norm is the same in every process; a loss that is not finite makes it so too.
+        if math.isfinite(float(norm)):
             set_rate(self.optimizers, self.rate_factor())
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -125,11 +137,16 @@ class Trainer:
         }
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Step until the time is over, the decay has ended or ``stop`` says so; save and validate on the way."""
+        """Step until the time is over, the decay has ended or ``stop`` says so; save and validate on the way.
+
+        A state that goes out of bounds is never saved: a step that is not finite changes nothing but its count.
+        """
         began = saved = validated = time.monotonic()
         before = self.progress.seconds
         running: dict[str, float] = {}
-        while time.monotonic() - began < self.options.seconds and not self.finished and not stop():
+        while not self.group.agree(
+            time.monotonic() - began >= self.options.seconds or self.finished or stop(), self.options.device
+        ):
             figures = self.step()
             now = time.monotonic()
             self.progress.seconds = before + now - began
@@ -148,10 +165,13 @@ class Trainer:
 
     def save(self) -> None:
         """Write the run's state."""
-        save_run(self.folder, self.model, self.average, self.optimizers, self.progress, self.random)
+        if self.group.leads:
+            save_run(self.folder, self.model, self.average, self.optimizers, self.progress)
 
     def record(self) -> None:
         """Validate the averaged weights and append a line to ``validation.jsonl``."""
+        if not self.group.leads:
+            return
         figures = validate(self.averaged_model(), self.pictures, self.options.device, self.options.half)
         line = {
             "step": self.progress.step,

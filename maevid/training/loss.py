@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from maevid.model.autoencoder import ModulatedAutoencoder, TrainingOutput
+from maevid.model.config import ModelConfig
 from maevid.model.klt import sample_weights
 
 HYPER_RATE_STEPS = 800
@@ -47,8 +48,8 @@ def mean_log(loss: Tensor) -> Tensor:
     return torch.log(loss + _LOSS_FLOOR).mean()
 
 
-def draw_lambdas(model: ModulatedAutoencoder, count: int) -> Tensor:
+def draw_lambdas(config: ModelConfig, count: int) -> Tensor:
     """λ for each picture of a batch, log-uniform over the model's range, stratified over the batch."""
-    low, high = math.log(model.config.lambda_min), math.log(model.config.lambda_max)
+    low, high = math.log(config.lambda_min), math.log(config.lambda_max)
     place = (torch.randperm(count) + torch.rand(count)) / count
     return torch.exp(low + (high - low) * place)

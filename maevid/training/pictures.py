@@ -1,4 +1,4 @@
-"""Training pictures: decoded once to 4:2:0 in one memory-mapped file, then cropped at random."""
+"""Training pictures and frames of video: decoded once to 4:2:0 in one memory-mapped file, then cropped at random."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
 from maevid.errors import InputError
+from maevid.training.footage import FRAMES_A_CLIP, VIDEO_SUFFIXES, sample_frames
 
 PICTURE_SUFFIXES = {".avif", ".webp", ".png", ".jpg", ".jpeg"}
 VALIDATION_SHARE = 32
@@ -51,12 +52,21 @@ def decode_picture(path: Path) -> list[npt.NDArray[np.uint8]]:
 
 
 def is_validation(name: str) -> bool:
-    """Whether a picture is held out: one in 32, chosen by its name so that it never changes sides."""
-    return hashlib.sha256(name.encode()).digest()[0] % VALIDATION_SHARE == 0
+    """Whether a picture or video is held out: one in 32, chosen by its name so that it never changes sides."""
+    return _digest(name)[0] % VALIDATION_SHARE == 0
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
+
+def _source_name(entry: str) -> str:
+    """The file of an entry: frames of a clip, named ``clip.mp4#3``, stay together."""
+    return entry.partition("#")[0]
 
 
 class Pictures:
-    """All pictures below some folders, as planes in one file that the system pages in as needed.
+    """All pictures, and some frames of every video, below some folders, in one file that is paged in as needed.
 
     ``sources`` are folders or single files. The unpacked copy lies in ``cache`` and is made once for a set of names
     and sizes. Raises InputError when there is no picture.
@@ -67,20 +77,27 @@ class Pictures:
             file
             for source in sources
             for file in ([source] if source.is_file() else source.rglob("*"))
-            if file.suffix.lower() in PICTURE_SUFFIXES
+            if file.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES
         )
         if not files:
             raise InputError(
-                f"no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}) in {', '.join(map(str, sources))}"
+                f"no pictures or videos ({', '.join(sorted(PICTURE_SUFFIXES | VIDEO_SUFFIXES))}) in "
+                f"{', '.join(map(str, sources))}"
             )
-        key = hashlib.sha256(repr([(f.name, f.stat().st_size) for f in files]).encode()).hexdigest()[:16]
+        clips = FRAMES_A_CLIP if any(f.suffix.lower() in VIDEO_SUFFIXES for f in files) else None
+        sizes = [(f.name, f.stat().st_size) for f in files]
+        key = hashlib.sha256(repr(sizes if clips is None else (sizes, clips)).encode()).hexdigest()[:16]
         data, index = cache / f"{key}.yuv", cache / f"{key}.json"
         if not index.exists():
             _unpack(files, data, index)
         self._entries = [_Entry(**entry) for entry in json.loads(index.read_text())]
         self._data = np.memmap(data, np.uint8, "r")
-        self.train = [e for e in self._entries if not is_validation(e.name)]
-        self.validation = [e for e in self._entries if is_validation(e.name)]
+        names = sorted({_source_name(e.name) for e in self._entries}, key=_digest)
+        if len(names) < 2:
+            raise InputError("at least two pictures or videos are needed: one is held out for validation")
+        held = {name for name in names if is_validation(name)} or {names[0]}
+        self.train = [e for e in self._entries if _source_name(e.name) not in held]
+        self.validation = [e for e in self._entries if _source_name(e.name) in held]
 
     def planes(self, entry: _Entry) -> tuple[npt.NDArray[np.uint8], ...]:
         """Y, U and V of one picture, as views of the file."""
@@ -130,18 +147,24 @@ def _to_full_range(samples: npt.NDArray[np.float32], *, chroma: bool) -> npt.NDA
     return rounded
 
 
+def _decoded(file: Path) -> list[tuple[str, list[npt.NDArray[np.uint8]]]]:
+    if file.suffix.lower() in PICTURE_SUFFIXES:
+        return [(file.name, decode_picture(file))]
+    return [(f"{file.name}#{number}", planes) for number, planes in enumerate(sample_frames(file))]
+
+
 def _unpack(files: Sequence[Path], data: Path, index: Path) -> None:
     data.parent.mkdir(parents=True, exist_ok=True)
     entries, offset = [], 0
     partial = data.with_suffix(".part")
     with partial.open("wb") as out:
         for file in files:
-            planes = decode_picture(file)
-            height, width = planes[0].shape
-            for plane in planes:
-                out.write(plane.tobytes())
-            entries.append({"name": file.name, "offset": offset, "width": width, "height": height})
-            offset += sum(plane.size for plane in planes)
+            for name, planes in _decoded(file):
+                height, width = planes[0].shape
+                for plane in planes:
+                    out.write(plane.tobytes())
+                entries.append({"name": name, "offset": offset, "width": width, "height": height})
+                offset += sum(plane.size for plane in planes)
     os.replace(partial, data)
     partial_index = index.with_suffix(".json.part")
     partial_index.write_text(json.dumps(entries))

@@ -1,15 +1,16 @@
-"""The state of a training run on disk: everything needed to go on exactly where it stopped."""
+"""The state of a training run on disk: everything needed to go on exactly where it stopped.
+
+Random numbers need no state: each step seeds them by its own number (:mod:`maevid.training.loop`).
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -33,7 +34,6 @@ class Progress:
     exact: bool = False
     decay_start: int = 0
     decay_steps: int = 0
-    history: list[str] = field(default_factory=list)
 
 
 class Average:
@@ -57,17 +57,14 @@ def save_run(
     average: Average,
     optimizers: list[torch.optim.Optimizer],
     progress: Progress,
-    random: np.random.Generator,
 ) -> None:
     """Write the whole state atomically: a kill at any moment leaves the old or the new state, never half of one."""
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.weights.items()}
     tensors |= pack_state(optimizers)
-    tensors["random.torch"] = torch.get_rng_state()
     metadata = {
         "config": json.dumps(model.config.to_dict()),
         "progress": json.dumps(progress.__dict__),
-        "random": json.dumps(random.bit_generator.state),
     }
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / (STATE_FILE + ".part")
@@ -98,7 +95,6 @@ def load_run(
     model: ModulatedAutoencoder,
     average: Average,
     optimizers: list[torch.optim.Optimizer],
-    random: np.random.Generator,
 ) -> Progress:
     """Restore everything that :func:`save_run` wrote into objects built for the same configuration."""
     metadata = _metadata(folder)
@@ -109,10 +105,8 @@ def load_run(
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     average.weights = {k[8:]: v for k, v in tensors.items() if k.startswith("average.")}
     unpack_state(optimizers, tensors)
-    torch.set_rng_state(tensors["random.torch"])
-    state: dict[str, Any] = json.loads(metadata["random"])
-    random.bit_generator.state = state
-    return Progress(**json.loads(metadata["progress"]))
+    known = {f.name for f in fields(Progress)}
+    return Progress(**{k: v for k, v in json.loads(metadata["progress"]).items() if k in known})
 
 
 def _metadata(folder: Path) -> dict[str, str]:

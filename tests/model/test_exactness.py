@@ -17,7 +17,7 @@ from maevid.errors import ModelError
 from maevid.model.bounds import largest_sums
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.integer import (
-    ACTIVATION_STEP,
+    ACTIVATION_LIMIT,
     EXACT_SUM_LIMIT,
     IntegerDepthwise,
     IntegerPointwise,
@@ -27,6 +27,7 @@ from maevid.model.integer import (
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mae" / "golden.safetensors"
+STEPS = [2.0**-4, 2.0**-5]
 SHIPPED = [*sorted(WEIGHTS.glob("*.safetensors")), GOLDEN]
 
 
@@ -54,9 +55,10 @@ def test_the_bound_holds_for_the_worst_inputs(checkpoint: Checkpoint, layer: str
     module = model.entropy.get_submodule(layer)
     weight, bias = (t.detach().double() for t in (module.weight, module.bias))
     signs = torch.where(weight * torch.sign(bias)[:, None] >= 0, 1.0, -1.0)
-    inputs = torch.where(signs > 0, 127.0, -128.0) * ACTIVATION_STEP
+    step = checkpoint.config.activation_step
+    inputs = torch.where(signs > 0, ACTIVATION_LIMIT - step, -ACTIVATION_LIMIT)
     reached = ((weight * inputs).sum(1) + bias).abs()
-    finest = ACTIVATION_STEP * 2.0 ** -checkpoint.arrays[f"int.entropy.{layer}.exponent"].astype(np.float64)
+    finest = step * 2.0 ** -checkpoint.arrays[f"int.entropy.{layer}.exponent"].astype(np.float64)
     largest = float((reached / torch.from_numpy(finest)).max())
     bound = largest_sums(checkpoint.config, checkpoint.arrays)[layer]
     assert largest <= bound
@@ -126,16 +128,17 @@ def test_integers_of_another_kind_are_refused(checkpoint: Checkpoint, name: str,
         Checkpoint(checkpoint.config, arrays if changed is None else {**arrays, name: changed}, {}).tables()
 
 
-def test_winograd_is_exact_within_the_bound() -> None:
+@pytest.mark.parametrize("step", STEPS)
+def test_winograd_is_exact_within_the_bound(step: float) -> None:
     """ARM builds of PyTorch compute 3×3 depthwise convolutions with F(2×2, 3×3): here it is, in float32."""
     torch.manual_seed(2)
-    layer = IntegerDepthwise(64)
+    layer = IntegerDepthwise(64, step)
     with torch.no_grad():
         layer.weight.uniform_(-1, 1).sign_().mul_(127 / 64)
         layer.weight[:, :, 1, 1] *= torch.rand(64, 1)
         layer.bias.uniform_(-8, 8)
     weight, bias = (t.detach() for t in layer.quantised())
-    x = torch.where(torch.rand(1, 64, 16, 16) < 0.5, -128.0, 127.0) * ACTIVATION_STEP
+    x = torch.where(torch.rand(1, 64, 16, 16) < 0.5, -ACTIVATION_LIMIT, ACTIVATION_LIMIT - step)
     inputs = torch.tensor([[1.0, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
     kernel = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
     output = torch.tensor([[1.0, 1, 1, 0], [0, 1, -1, -1]])
@@ -175,18 +178,20 @@ def test_the_predictor_needs_eight_bits_of_its_factors() -> None:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize("batch", [1, 2, 16, 33])
+@pytest.mark.parametrize("step", STEPS)
 def test_layers_equal_integer_arithmetic(
-    threads: int, layout: torch.memory_format, onednn: bool, batch: int
+    threads: int, layout: torch.memory_format, onednn: bool, batch: int, step: float
 ) -> None:
     """The float32 layers give what float64 gives, whatever kernel, layout, thread count or order of sums."""
     torch.manual_seed(1)
-    pointwise, depthwise = IntegerPointwise(192, 96, gain=2.0), IntegerDepthwise(192)
-    shuffled, order = IntegerPointwise(192, 96), torch.randperm(192)
+    pointwise, depthwise = IntegerPointwise(192, 96, step, gain=2.0), IntegerDepthwise(192, step)
+    shuffled, order = IntegerPointwise(192, 96, step), torch.randperm(192)
     shuffled.load_state_dict({"weight": pointwise.weight[:, order], "bias": pointwise.bias})
     for layer in (pointwise, depthwise, shuffled):
         layer.exact = True
-    levels = torch.randint(-128, 128, (batch, 192, 11, 13))
-    x = (levels * ACTIVATION_STEP).to(memory_format=layout)
+    ends = round(ACTIVATION_LIMIT / step)
+    levels = torch.randint(-ends, ends, (batch, 192, 11, 13))
+    x = (levels * step).to(memory_format=layout)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

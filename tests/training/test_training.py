@@ -1,0 +1,195 @@
+"""Training that goes on exactly where it stopped, skips what is not finite, and runs in several processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from maevid.codec.interface import CodecOptions
+from maevid.codec.mae import open_mae
+from maevid.errors import InputError
+from maevid.model.config import CONFIGS
+from maevid.training.footage import sample_frames
+from maevid.training.loop import Trainer, TrainingOptions
+from maevid.training.pictures import Pictures
+from maevid.training.run import STATE_FILE
+from maevid.video.reader import VideoReader
+
+TINY = dataclasses.replace(
+    CONFIGS["mae-fast"],
+    channels=96,
+    latents=32,
+    blocks_8=1,
+    blocks_16=1,
+    width_16=16,
+    hyper=16,
+    hyper_latents=8,
+)
+OPTIONS = TrainingOptions(batch=2, crop=64, half=False, compiled=False)
+
+
+@pytest.fixture
+def pictures(bunny: Path, hall: Path, tmp_path: Path) -> Pictures:
+    return Pictures([bunny, hall], tmp_path / "cache")
+
+
+def test_a_resumed_run_is_the_run_that_never_stopped(pictures: Pictures, tmp_path: Path) -> None:
+    straight = Trainer(TINY, pictures, tmp_path / "straight", OPTIONS)
+    for _ in range(6):
+        straight.step()
+    straight.save()
+
+    first = Trainer(TINY, pictures, tmp_path / "resumed", OPTIONS)
+    for _ in range(3):
+        first.step()
+    first.save()
+    torch.rand(100)
+    second = Trainer(TINY, pictures, tmp_path / "resumed", OPTIONS)
+    assert second.progress.step == 3
+    for _ in range(3):
+        second.step()
+    second.save()
+
+    expected, found = (load_file(tmp_path / run / STATE_FILE) for run in ("straight", "resumed"))
+    assert expected.keys() == found.keys()
+    assert any(name.startswith("optimizer.0") for name in expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def test_a_step_that_is_not_finite_changes_nothing_but_its_count(pictures: Pictures, tmp_path: Path) -> None:
+    trainer = Trainer(TINY, pictures, tmp_path / "run", OPTIONS)
+    trainer.step()
+    with torch.no_grad():
+        trainer.model.analysis.input.weight[0, 0] = float("inf")
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    averages = {k: v.clone() for k, v in trainer.average.weights.items()}
+    trainer.step()
+    assert trainer.progress.skipped == 1
+    assert trainer.progress.step == 2
+    for name, values in trainer.model.state_dict().items():
+        assert torch.equal(values, before[name]), name
+    for name, values in trainer.average.weights.items():
+        assert torch.equal(values, averages[name]), name
+
+
+def test_frames_of_a_clip_are_chosen_once_and_are_the_clips_own(bunny: Path) -> None:
+    chosen = sample_frames(bunny, 5)
+    assert len(chosen) == 5
+    with VideoReader(bunny) as reader:
+        all_frames = [frame.y for frame in reader]
+    places = [next(i for i, y in enumerate(all_frames) if np.array_equal(y, planes[0])) for planes in chosen]
+    assert places == sorted(set(places))
+    assert places != list(range(5))
+    for again, planes in zip(sample_frames(bunny, 5), chosen, strict=True):
+        assert all(map(np.array_equal, again, planes))
+
+
+def test_one_source_cannot_be_trained_on_and_held_out(bunny: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least two"):
+        Pictures([bunny], tmp_path)
+
+
+def test_frames_of_one_clip_are_on_one_side(pictures: Pictures) -> None:
+    sides = [{e.name.partition("#")[0] for e in part} for part in (pictures.train, pictures.validation)]
+    assert all(sides)
+    assert not sides[0] & sides[1]
+
+
+def train(*arguments: str, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "maevid", "train", *arguments, "--run", str(folder), "--config", "mae-fast"]
+
+
+def test_a_stopped_process_has_saved_and_its_weights_code_pictures(
+    bunny: Path, hall: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    small = ("--batch", "1", "--crop", "64", "--no-compile")
+    command = train(str(bunny), str(hall), *small, folder=run)
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "step 50 " in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        process.stderr.read()
+    assert process.returncode == 0
+    record = [json.loads(line) for line in (run / "validation.jsonl").read_text().splitlines()]
+    assert record[-1]["step"] >= 50
+    assert len(record[-1]["points"]) == 6
+
+    branch, weights, curve = tmp_path / "branch", tmp_path / "weights.safetensors", tmp_path / "curve.png"
+    branching = (*small, "--branch", str(branch), "--decay-steps", "3")
+    subprocess.run(train(str(bunny), str(hall), *branching, folder=run), cwd=tmp_path, check=True)
+    subprocess.run(train("--export", str(weights), folder=branch), cwd=tmp_path, check=True)
+    subprocess.run(train("--plot", str(curve), folder=run), cwd=tmp_path, check=True)
+    assert curve.read_bytes().startswith(b"\x89PNG")
+
+    codec = open_mae(CodecOptions(device="cpu", weights=weights))
+    with VideoReader(hall) as reader:
+        frame = next(iter(reader))
+    sizes = []
+    for index in (60, 180):
+        encoded = codec.encode(frame, index)
+        y, _, _ = codec.decode(encoded.packet)
+        assert np.abs(y.astype(int) - frame.y).mean() < 12
+        sizes.append(len(encoded.packet.to_bytes()))
+    assert sizes[0] < sizes[1]
+
+
+PEER = """
+import hashlib, sys
+from pathlib import Path
+import torch.distributed as dist
+sys.path.insert(0, sys.argv[1])
+from test_training import OPTIONS, TINY
+from maevid.training.group import Group
+from maevid.training.loop import Trainer
+from maevid.training.pictures import Pictures
+with Group() as group:
+    with group.leader_first():
+        pictures = Pictures([Path(p) for p in sys.argv[3:]], Path(sys.argv[2]) / "cache")
+    trainer = Trainer(TINY, pictures, Path(sys.argv[2]) / "run", OPTIONS, group=group)
+    losses = [trainer.step()["loss"] for _ in range(2)]
+    state = b"".join(v.numpy().tobytes() for v in trainer.model.state_dict().values())
+    told = [None, None]
+    dist.all_gather_object(told, (hashlib.sha256(state).hexdigest(), losses))
+    trainer.save()
+    if group.leads:
+        (hash_0, losses_0), (hash_1, losses_1) = told
+        assert hash_0 == hash_1, "weights have drifted apart"
+        assert losses_0 != losses_1, "both processes saw the same pictures"
+"""
+
+
+def test_two_processes_train_one_network(bunny: Path, hall: Path, tmp_path: Path) -> None:
+    script = tmp_path / "peer.py"
+    script.write_text(PEER)
+    peer = (script, Path(__file__).parent, tmp_path, bunny, hall)
+    began = time.monotonic()
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            *map(str, peer),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "run" / STATE_FILE).exists()
+    assert time.monotonic() - began < 300
