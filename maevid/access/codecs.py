@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -32,9 +33,9 @@ class _Fork:
     @classmethod
     def settle(cls) -> None:
         if cls.unsettled:
-            import torch
-
-            torch.set_num_threads(1)
+            # Where PyTorch is not even imported there are no threads to wait for.
+            if "torch" in sys.modules:
+                sys.modules["torch"].set_num_threads(1)
             cls.unsettled = False
 
     @classmethod

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from maevid.access.codecs import Device, shared_codec
 from maevid.access.output import Kind, Output, Picture, Pixels, Planes
 from maevid.codec.interface import CodecOptions
-from maevid.errors import DamagedError
+from maevid.errors import DamagedError, ModelError
 from maevid.pipeline.open import codec_for
 from maevid.stream.packet import MAX_PIXELS
 from maevid.stream.reader import StreamReader
@@ -256,7 +256,7 @@ class Video:
             self._reader.check_size(packet)
             with self._device.selected():
                 return self._codec.decode(packet)
-        except DamagedError as error:
+        except (DamagedError, ModelError) as error:
             raise type(error)(f"frame {index}: {error}") from error
 
     def _stack(self, indices: Sequence[int]) -> Picture:

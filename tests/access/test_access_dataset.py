@@ -88,7 +88,7 @@ def test_data_loader(files, truth, workers, method):
         shuffle=True,
         num_workers=workers,
         multiprocessing_context=method,
-        timeout=60 if workers else 0,
+        timeout=300 if workers else 0,
         generator=torch.Generator().manual_seed(1),
     )
     found = torch.cat(list(loader))
@@ -143,7 +143,7 @@ def test_damage_is_told_from_a_worker(files, tmp_path):
         hit = reader.coded(1)
     data[hit.offset + hit.size - 1] ^= 1
     (tmp_path / "damaged.mkv").write_bytes(data)
-    loader = DataLoader(maevid.Dataset(tmp_path / "damaged.mkv"), num_workers=1, timeout=60)
+    loader = DataLoader(maevid.Dataset(tmp_path / "damaged.mkv"), num_workers=1, timeout=300)
     steps = iter(loader)
     next(steps)
     with pytest.raises(DamagedError, match="frame 1: "):

@@ -265,7 +265,7 @@ def test_forked_while_other_threads_read(video, pictures):
             child = os.fork()
             if child == 0:
                 same = False
-                signal.alarm(60)
+                signal.alarm(300)
                 try:
                     same = bool((video.batch([2, 8]) == pictures[[2, 8]]).all())
                 finally:

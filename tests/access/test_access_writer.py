@@ -132,12 +132,11 @@ def test_irregular_times(tmp_path):
 
 
 def test_bitrate_is_met_in_one_pass(tmp_path, hall_frames):
-    target = 400_000
+    target = 150_000
     reports = []
     with maevid.Writer(tmp_path / "out.mkv", bitrate=target, fps=10, listener=reports.append) as writer:
         for number in range(60):
-            frame = hall_frames[number % 12]
-            writer.write(rgb_of(frame))
+            writer.write(rgb_of(hall_frames[number % 12])[:128, :160])
     assert writer.result.bits == 8 * sum(map(len, packets(tmp_path / "out.mkv")))
     assert writer.result.seconds == 6
     assert abs(writer.result.error) <= 0.04

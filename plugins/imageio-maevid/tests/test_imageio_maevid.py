@@ -83,23 +83,14 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return 10 * np.log10(255**2 / np.square(a.astype(float) - b).mean())
 
 
-def test_readme_example_runs(site, tmp_path):
+def test_readme_example_runs(tmp_path, monkeypatch):
     example = re.search(r"```python\n(.*?)```", (PLUGIN / "README.md").read_text(), re.S)
     assert example is not None
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(site), str(Path(maevid.__file__).parents[1])]),
-    }
-    code = example[1] + "\nassert still.shape == (144, 176, 3) and 200 <= brightest\n"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(example[1], names)
+    assert names["still"].shape == (144, 176, 3)
+    assert names["brightest"] >= 200
     assert sorted(p.name for p in tmp_path.iterdir()) == ["frame.maev", "x.mkv"]
 
 
