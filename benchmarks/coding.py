@@ -58,7 +58,7 @@ def index_for(codec: MaeCodec, frame: Frame, bits: float) -> int:
 def quantised(codec: MaeCodec, frame: Frame, index: int) -> Quantised:
     """The integers of one frame."""
     network, indices = codec.network, codec.network.index_tensor([index])
-    return network.quantise(network.analyse(network.load_blocks([frame.planes]), indices), indices)
+    return network.quantise(network.analyse(network.load([frame.planes]), indices), indices)
 
 
 def gaussian_entropy(symbols: np.ndarray, scale_indices: np.ndarray) -> float:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maevid.errors import UsageError
+
+if TYPE_CHECKING:
+    from maevid.training.loop import TrainingOptions
+    from maevid.training.pictures import Pictures
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default="mae", help="a named configuration (default: mae)")
     parser.add_argument("--run", type=Path, help="the run's folder (default: runs/CONFIG)")
     parser.add_argument("--hours", type=float, default=1.0, help="wall time for this call (default: 1)")
+    parser.add_argument("--steps", type=int, help="end the run at this step")
+    parser.add_argument(
+        "--recipe",
+        choices=("paper",),
+        help="train the paper's ten networks, --steps each (6000), below runs/paper, and plot them: needs --test",
+    )
+    parser.add_argument("--test", type=Path, metavar="FOLDER", help="pictures that --recipe is measured on")
     parser.add_argument("--batch", type=int, default=8, help="crops a step (default: 8)")
     parser.add_argument("--crop", type=int, default=256, help="crop size in luma samples (default: 256)")
     parser.add_argument("--seed", type=int, default=0, help="of a new run (default: 0)")
@@ -35,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the run's curve (PNG or SVG) and stop"
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the run's curve (PNG or SVG) and stop; with --recipe, its plot (default: docs/paper.png)",
     )
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the run's model file and stop")
 
@@ -50,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         checkpoint = export_run(folder, options.export)
         print(f"{options.export}: {checkpoint.config.name} {checkpoint.sha256[:8]}, {checkpoint.notes}")
         return 0
-    if options.plot:
+    if options.plot and not options.recipe:
         try:
             from maevid.training.plot import plot_run
         except ModuleNotFoundError as missing:
@@ -58,6 +76,8 @@ def run(options: argparse.Namespace) -> int:
         plot_run(folder, options.plot)
         print(options.plot)
         return 0
+    if options.recipe and options.test is None:
+        raise UsageError("--recipe needs --test FOLDER, pictures to measure on")
     if not options.data:
         raise UsageError("name at least one folder of pictures to train on")
     import torch
@@ -86,22 +106,40 @@ def run(options: argparse.Namespace) -> int:
     with Group() as group:
         with group.leader_first():
             pictures = Pictures(options.data, Path("runs") / "cache")
-        trainer = Trainer(
-            start.config if start else config,
-            pictures,
-            folder,
-            TrainingOptions(
-                batch=options.batch,
-                crop=options.crop,
-                seconds=options.hours * 3600,
-                decay_steps=options.decay_steps if options.branch else 0,
-                seed=options.seed,
-                device=group.device(placement.device.type),
-                half=placement.dtype != torch.float32,
-                compiled=not options.no_compile,
-            ),
-            start,
-            group,
+        settings = TrainingOptions(
+            batch=options.batch,
+            crop=options.crop,
+            seconds=options.hours * 3600,
+            steps=options.steps,
+            decay_steps=options.decay_steps if options.branch else 0,
+            seed=options.seed,
+            device=group.device(placement.device.type),
+            half=placement.dtype != torch.float32,
+            compiled=not options.no_compile,
         )
+        if options.recipe:
+            return _recipe(options, pictures, settings, lambda: bool(stopping))
+        trainer = Trainer(start.config if start else config, pictures, folder, settings, start, group)
         trainer.run(lambda: bool(stopping))
+    return 0
+
+
+def _recipe(
+    options: argparse.Namespace, pictures: Pictures, settings: TrainingOptions, stop: Callable[[], bool]
+) -> int:
+    """Train, measure and plot the paper's systems; 1 when it was stopped before its end."""
+    from maevid.evaluation.inputs import find_inputs
+    from maevid.training.recipes import PaperRecipe, measure_paper, train_paper, write_paper
+
+    inputs = find_inputs([options.test])
+    steps = options.steps or PaperRecipe.steps
+    recipe = PaperRecipe(steps, steps // 5)
+    folder = options.run or Path("runs/paper")
+    settings = replace(settings, seconds=math.inf, steps=None)
+    if not train_paper(recipe, pictures, folder, settings, stop):
+        print(f"stopped; the same command goes on in {folder}", file=sys.stderr)
+        return 1
+    plot = options.plot or Path("docs/paper.png")
+    write_paper(recipe, measure_paper(recipe, folder, inputs), plot)
+    print(f"{plot}, {plot.with_suffix('.json')}")
     return 0

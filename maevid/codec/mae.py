@@ -40,13 +40,14 @@ def open_mae(options: CodecOptions) -> FrameCodec:
 class MaeCodec(FrameCodec):
     """A modulated autoencoder behind the frame codec interface."""
 
-    rate_indices = range(RATE_INDICES)
     latents_checked = True
 
     name = "mae"
     """The codec's, whatever configuration its weights are of: it is what a file names for those who read it."""
 
     def __init__(self, checkpoint: Checkpoint, options: CodecOptions) -> None:
+        one = checkpoint.config.lambda_min == checkpoint.config.lambda_max
+        self.rate_indices = range(1 if one else RATE_INDICES)
         self.sha256 = checkpoint.sha256
         self.identity = bytes.fromhex(checkpoint.sha256[:8])
         self.network = Network(checkpoint, choose_placement(options.device, options.precision))
@@ -73,7 +74,7 @@ class MaeCodec(FrameCodec):
             return self.encode_batch(*first, reconstruct=reconstruct) + rest
         began = time.perf_counter()
         indices = self.network.index_tensor(rate_indices)
-        blocks = self.network.load_blocks([frame.planes for frame in frames])
+        blocks = self.network.load([frame.planes for frame in frames])
         quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
         analysed = time.perf_counter()
         packets = [
@@ -125,7 +126,7 @@ class MaeCodec(FrameCodec):
     def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
         """Bits of every frame (rows) at every rate index (columns), from the entropy model without coding."""
         bits = np.empty((len(frames), len(rate_indices)))
-        blocks = self.network.load_blocks([frame.planes for frame in frames])
+        blocks = self.network.load([frame.planes for frame in frames])
         for column, rate_index in enumerate(rate_indices):
             indices = self.network.index_tensor([rate_index] * len(frames))
             quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)

@@ -11,25 +11,13 @@ from pathlib import Path
 import av.error
 
 from maevid.errors import InputError
+from maevid.training.footage import VIDEO_SUFFIXES
 from maevid.training.pictures import PICTURE_SUFFIXES, decode_picture
 from maevid.video.frame import ColorTags, Frame
 from maevid.video.pixels import BT601
 from maevid.video.reader import VideoReader
 
-_CLIP_SUFFIXES = {
-    ".mp4",
-    ".mkv",
-    ".mov",
-    ".avi",
-    ".webm",
-    ".y4m",
-    ".m4v",
-    ".ts",
-    ".mpg",
-    ".mpeg",
-    ".264",
-    ".265",
-}
+_CLIP_SUFFIXES = VIDEO_SUFFIXES | {".264", ".265"}
 
 
 @dataclass(frozen=True)

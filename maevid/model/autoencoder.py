@@ -10,16 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from maevid.model.config import ModelConfig
+from maevid.model.conv_gdn import ConvAnalysis, ConvSynthesis
+from maevid.model.factorized import FactorizedModel, NoHyperAnalysis
 from maevid.model.integer import ExactModule, round_to
-from maevid.model.likelihood import gaussian_bits
+from maevid.model.likelihood import gaussian_bits, laplace_bits
 from maevid.model.modulation import Modulation
 from maevid.model.prior import SKIP_BELOW, EntropyModel, HyperAnalysis, anchor_mask, scale_of_index
-from maevid.model.transforms import Analysis, Gains, Synthesis, blocks_to_planes, planes_to_blocks
+from maevid.model.representation import Blocks, Representation, Rgb
+from maevid.model.transforms import Analysis, Gains, Synthesis
 
 
 @dataclass(frozen=True)
 class TrainingOutput:
-    """Bits of y and z of each picture (B,), and the decoded blocks (B, 96, H/8, W/8) beside the source's."""
+    """Bits of y and z of each picture (B,), and the decoded representation (B, ·, h, w) beside the source's."""
 
     bits_y: Tensor
     bits_z: Tensor
@@ -37,16 +40,30 @@ class ModulatedAutoencoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.analysis = Analysis(config)
-        self.synthesis = Synthesis(config)
-        self.modulation_y = Modulation(config.latents)
-        self.demodulation_y = Modulation(config.latents)
-        self.hyper_analysis = HyperAnalysis(config)
-        self.entropy = EntropyModel(config)
+        self.representation: Representation
+        self.analysis: Analysis | ConvAnalysis
+        self.synthesis: Synthesis | ConvSynthesis
+        if config.transform == "blocks":
+            self.representation = Blocks()
+            self.analysis, self.synthesis = Analysis(config), Synthesis(config)
+        else:
+            self.representation = Rgb()
+            self.analysis, self.synthesis = ConvAnalysis(config), ConvSynthesis(config)
+        modulated = config.modulation != "none"
+        self.modulation_y = Modulation(config.latents) if modulated else None
+        self.demodulation_y = Modulation(config.latents) if modulated else None
+        self.hyper_analysis: HyperAnalysis | NoHyperAnalysis
+        self.entropy: EntropyModel | FactorizedModel
+        if config.prior == "factorized":
+            self.hyper_analysis, self.entropy = NoHyperAnalysis(), FactorizedModel(config)
+        else:
+            self.hyper_analysis, self.entropy = HyperAnalysis(config), EntropyModel(config)
 
     def position(self, lam: Tensor) -> Tensor:
-        """log λ mapped to -1..1 over the model's range."""
+        """log λ mapped to -1..1 over the model's range; 0 where the model has one λ."""
         low, high = math.log(self.config.lambda_min), math.log(self.config.lambda_max)
+        if low == high:
+            return torch.zeros_like(lam)
         return 2 * (torch.log(lam) - low) / (high - low) - 1
 
     def log_step_inverse(self, position: Tensor) -> Tensor:
@@ -63,21 +80,27 @@ class ModulatedAutoencoder(nn.Module):
         """The gains of all stages at positions (B,)."""
         start = self.log_step_inverse(position)
         early = self.config.units == "quantiser"
-        inner, outer = self.analysis.modulation_8, self.synthesis.modulation_8
-        hyper = self.hyper_analysis.modulation_z
+        late = torch.zeros_like(start) if early else start
+        added, scale = self.hyper_analysis.condition, self.hyper_analysis.modulation_z
         return Gains(
-            analysis_16=self.modulation_y(position, None if early else start),
-            synthesis_16=self.demodulation_y(position, None if early else -start),
-            hyper=self.hyper_analysis.condition(position),
-            analysis_8=None if inner is None else inner(position),
-            synthesis_8=None if outer is None else outer(position),
+            quantiser=self._last_gain(self.modulation_y, position, late),
+            dequantiser=self._last_gain(self.demodulation_y, position, -late),
+            analysis=self.analysis.inner_gains(position),
+            synthesis=self.synthesis.inner_gains(position),
             input=start[:, None] if early else None,
-            hyper_gain=None if hyper is None else hyper(position),
+            hyper=None if added is None else added(position),
+            hyper_gain=None if scale is None else scale(position),
         )
+
+    def _last_gain(self, modulation: Modulation | None, position: Tensor, start: Tensor) -> Tensor:
+        if modulation is None:
+            return start[:, None].expand(-1, self.config.latents)
+        gain: Tensor = modulation(position, start)
+        return gain
 
     def log_gain(self, gains: Gains) -> Tensor:
         """Natural-log gain (B, M) from samples to latents, as the entropy model wants it."""
-        return gains.analysis_16 if gains.input is None else gains.analysis_16 + gains.input
+        return gains.quantiser if gains.input is None else gains.quantiser + gains.input
 
     def forward(self, y: Tensor, u: Tensor, v: Tensor, lam: Tensor, *, noise: bool) -> TrainingOutput:
         """Planes (B, 1, H, W), (B, 1, H/2, W/2) twice, in 0..1, H and W multiples of 16; λ (B,).
@@ -85,7 +108,7 @@ class ModulatedAutoencoder(nn.Module):
         ``noise`` measures the rate on latents with uniform noise (training) instead of rounded ones; the
         distortion always comes from rounded latents, with straight-through gradients.
         """
-        source = planes_to_blocks(y, u, v).contiguous(memory_format=torch.channels_last)
+        source = self.representation.pack(y, u, v).contiguous(memory_format=torch.channels_last)
         position = self.position(lam)
         gains = self.gains(position)
         latents = self.analysis(source - 0.5, gains)
@@ -109,7 +132,7 @@ class ModulatedAutoencoder(nn.Module):
 
         features = self.entropy.features(z_hat, conditions, *latents.shape[-2:])
         mean, index = self.entropy.first(features, conditions)
-        if self.entropy.two_passes:
+        if isinstance(self.entropy, EntropyModel) and self.entropy.two_passes:
             anchor = anchor_mask(latents)
             anchors = torch.where(anchor, self._decoded(latents, mean, index), 0.0)
             mean_2, index_2 = self.entropy.second(features, anchors, conditions)
@@ -117,7 +140,8 @@ class ModulatedAutoencoder(nn.Module):
             index = torch.where(anchor, index, index_2)
         deviation = latents - mean
         deviation = deviation + torch.rand_like(latents) - 0.5 if noise else round_to(deviation, 1.0)
-        bits_y = gaussian_bits(deviation, scale_of_index(index)).sum((1, 2, 3))
+        bits = gaussian_bits if isinstance(self.entropy, EntropyModel) else laplace_bits
+        bits_y = bits(deviation, scale_of_index(index)).sum((1, 2, 3))
         return bits_y, bits_z, self._decoded(latents, mean, index)
 
     def _decoded(self, latents: Tensor, mean: Tensor, index: Tensor) -> Tensor:
@@ -138,6 +162,6 @@ class ModulatedAutoencoder(nn.Module):
                 module.frozen = False
         return self.train()
 
-    def planes(self, blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Decoded blocks as planes (B, 1, H, W), (B, 1, H/2, W/2) twice."""
-        return blocks_to_planes(blocks)
+    def planes(self, decoded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A decoded representation as planes (B, 1, H, W), (B, 1, H/2, W/2) twice."""
+        return self.representation.unpack(decoded)

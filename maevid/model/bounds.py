@@ -50,6 +50,9 @@ def largest_sums(config: ModelConfig, arrays: Mapping[str, Array]) -> dict[str, 
             ("hyper_index", z),
         )
     }
+    if config.prior == "factorized":
+        # One integer is all that decides a probability: nothing is added up.
+        return {}
     if added["hyper_index"].min() < 0 or added["hyper_index"].max() >= SCALES:
         raise ModelError(f"model {config.name}: tables of hyper-latents must lie in 0..{SCALES - 1}")
     peaks = {name: _magnitude(rows).max(0) for name, rows in added.items()}

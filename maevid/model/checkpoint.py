@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from maevid.codec.entropy import FrequencyTables, gaussian_tables
+from maevid.codec.entropy import FrequencyTables, gaussian_tables, laplace_tables
 from maevid.errors import ModelError
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.bounds import check_sums
@@ -77,7 +77,8 @@ class Checkpoint:
             if name not in integer_names:
                 arrays[f"float.{name}"] = value.detach().cpu().numpy().astype(np.float16)
         arrays |= {f"offset.{k}": v for k, v in _tabulate(model).items()}
-        tables = gaussian_tables(scale_of_index(torch.arange(SCALES, dtype=torch.float64)).numpy())
+        family = laplace_tables if model.config.prior == "factorized" else gaussian_tables
+        tables = family(scale_of_index(torch.arange(SCALES, dtype=torch.float64)).numpy())
         arrays |= {f"tables.{k}": v for k, v in tables.to_arrays().items()}
         return cls(model.config, arrays, notes or {})
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from maevid.errors import ModelError
 
 Modulation = Literal["every-stage", "bottleneck", "none"]
-Prior = Literal["hyperprior", "checkerboard"]
-Transform = Literal["blocks"]
+Prior = Literal["factorized", "hyperprior", "checkerboard"]
+Transform = Literal["blocks", "conv-gdn"]
 Units = Literal["samples", "quantiser"]
 
 RATE_INDICES = 256
@@ -57,8 +58,19 @@ class ModelConfig:
                 raise ModelError(f"model {self.name}: {choice!r} is none of {', '.join(allowed)}")
         if self.activation_bits not in (8, 9):
             raise ModelError(f"model {self.name}: activations have 8 or 9 bits, not {self.activation_bits}")
-        if not 0 < self.lambda_min < self.lambda_max:
-            raise ModelError(f"model {self.name}: λ range {self.lambda_min}..{self.lambda_max} is empty")
+        one = self.modulation == "none"
+        if not 0 < self.lambda_min <= self.lambda_max or one != (self.lambda_min == self.lambda_max):
+            kind = "one λ" if one else "a range of λ"
+            raise ModelError(
+                f"model {self.name}: modulation {self.modulation} wants {kind}, "
+                f"not {self.lambda_min}..{self.lambda_max}"
+            )
+        if self.prior == "factorized" and (self.hyper or self.hyper_latents):
+            raise ModelError(
+                f"model {self.name}: a factorized prior has no hyper-latents, so both sizes are 0"
+            )
+        if self.transform == "conv-gdn" and self.units != "samples":
+            raise ModelError(f"model {self.name}: features of conv-gdn count samples")
 
     @property
     def activation_step(self) -> float:
@@ -71,7 +83,12 @@ class ModelConfig:
         return self.lambda_min * math.exp(span * rate_index / (RATE_INDICES - 1))
 
     def position(self, lam: float) -> float:
-        """Where λ lies in the range on a log scale: -1 at λ_min, 1 at λ_max. The networks' only view of λ."""
+        """Where λ lies in the range on a log scale: -1 at λ_min, 1 at λ_max. The networks' only view of λ.
+
+        0 where there is one λ only.
+        """
+        if self.lambda_min == self.lambda_max:
+            return 0.0
         return 2 * math.log(lam / self.lambda_min) / math.log(self.lambda_max / self.lambda_min) - 1
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,6 +109,34 @@ class ModelConfig:
         return cls(**{**values, "plane_weights": tuple(values["plane_weights"])})
 
 
+PAPER_LAMBDAS = (128, 512, 2048)
+"""The paper's λ, which weigh the mean squared error of samples in 0..1: ours are these by 255²."""
+
+
+def _paper_configs() -> Iterator[ModelConfig]:
+    """The paper's systems: modulated at every stage, at the bottleneck only (Theis), and a network for each λ."""
+    low, high = PAPER_LAMBDAS[0] / 255**2, PAPER_LAMBDAS[-1] / 255**2
+    priors: tuple[tuple[Prior, int, int], ...] = (("factorized", 0, 0), ("hyperprior", 48, 48))
+    for prior, hyper, hyper_latents in priors:
+        base = ModelConfig(
+            prior=prior,
+            transform="conv-gdn",
+            channels=48,
+            latents=96,
+            hyper=hyper,
+            hyper_latents=hyper_latents,
+            lambda_min=low,
+            lambda_max=high,
+            activation_bits=9,
+        )
+        yield replace(base, name=f"mae-{prior}")
+        yield replace(base, name=f"bottleneck-{prior}", modulation="bottleneck")
+        for lam in PAPER_LAMBDAS:
+            one = lam / 255**2
+            name = f"independent-{prior}-{lam}"
+            yield replace(base, name=name, modulation="none", lambda_min=one, lambda_max=one)
+
+
 CONFIGS: dict[str, ModelConfig] = {
     "mae": ModelConfig(
         latents=320, width_16=192, hyper=224, lambda_max=2.0, units="quantiser", activation_bits=9
@@ -108,5 +153,5 @@ CONFIGS: dict[str, ModelConfig] = {
         units="quantiser",
         activation_bits=9,
     ),
-    "mae-hyper-blocks": ModelConfig(name="mae-hyper-blocks", prior="hyperprior"),
+    **{config.name: config for config in _paper_configs()},
 }

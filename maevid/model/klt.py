@@ -11,18 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maevid.model.autoencoder import ModulatedAutoencoder
+from maevid.model.factorized import FactorizedModel
 from maevid.model.prior import INDEX_GAIN, INDICES_PER_OCTAVE, SCALE_FLOOR, ParameterHead
-from maevid.model.transforms import CHROMA_STEP, INPUTS, LUMA_STEP
-
-
-def sample_weights(plane_weights: tuple[float, float, float]) -> Tensor:
-    """Weight of each of the 96 block samples in the distortion of a picture, in squared errors a luma sample.
-
-    A plane's weight counts its mean squared error; chroma planes have a quarter of the samples, so one
-    chroma sample counts four times its plane's weight.
-    """
-    y, u, v = plane_weights
-    return torch.tensor([y] * LUMA_STEP**2 + [4 * u] * CHROMA_STEP**2 + [4 * v] * CHROMA_STEP**2)
+from maevid.model.representation import INPUTS, sample_weights
+from maevid.model.transforms import Analysis, Synthesis
 
 
 def _principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -42,6 +34,8 @@ def initialise(model: ModulatedAutoencoder, blocks: Tensor) -> None:
 
     components, _ = _principal_components(x.permute(0, 2, 3, 1).reshape(-1, INPUTS), used)
     analysis, synthesis = model.analysis, model.synthesis
+    assert isinstance(analysis, Analysis)
+    assert isinstance(synthesis, Synthesis)
     analysis.input.weight[:used] = (components * roots).float()
     analysis.input.weight[used:] *= 0.1
     synthesis.output.weight[:, :used] = (components.T / roots[:, None]).float()
@@ -56,6 +50,9 @@ def initialise(model: ModulatedAutoencoder, blocks: Tensor) -> None:
     synthesis.up.weight[: 4 * used] = pairs.T.float()
 
     index = (torch.log2(spread / SCALE_FLOOR) * INDICES_PER_OCTAVE).float()
+    if isinstance(model.entropy, FactorizedModel):
+        model.entropy.scale.copy_(index)
+        return
     heads = [model.entropy.head_1] + ([model.entropy.head_2] if model.entropy.two_passes else [])
     for head in heads:
         _set_first_scales(head, index)

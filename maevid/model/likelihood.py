@@ -1,4 +1,4 @@
-"""Bits of noisy latents under a Gaussian convolved with the unit box, with a cheap exact gradient."""
+"""Bits of noisy latents under a Gaussian or a Laplace convolved with the unit box."""
 
 from __future__ import annotations
 
@@ -44,3 +44,13 @@ def gaussian_bits(deviation: Tensor, scale: Tensor) -> Tensor:
     """Bits of latents ``deviation`` away from their means, standard deviation ``scale``; at most 20 each."""
     out: Tensor = _GaussianBits.apply(deviation, scale)
     return out
+
+
+def laplace_bits(deviation: Tensor, scale: Tensor) -> Tensor:
+    """Bits of latents ``deviation`` away from their means under a Laplace, standard deviation ``scale``; at most 20."""
+    rate = math.sqrt(2) / scale
+    # The bin's mass, from its end nearer to the mean; a bin that holds the mean is both sides of it.
+    near, far = deviation.abs() - 0.5, deviation.abs() + 0.5
+    beside = 0.5 * (torch.exp(-rate * near.clamp_min(0)) - torch.exp(-rate * far))
+    around = 1 - 0.5 * (torch.exp(rate * near.clamp_max(0)) + torch.exp(-rate * far))
+    return -torch.log2(torch.where(near < 0, around, beside).clamp_min(_LIKELIHOOD_FLOOR))

@@ -13,8 +13,16 @@ from torch import Tensor
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import Placement
-from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, MEAN_STEP, SKIP_BELOW, Conditions, anchor_mask
-from maevid.model.transforms import ALIGNMENT, Gains, blocks_to_planes, planes_to_blocks
+from maevid.model.prior import (
+    HYPER_FACTOR,
+    HYPER_LIMIT,
+    MEAN_STEP,
+    SKIP_BELOW,
+    Conditions,
+    EntropyModel,
+    anchor_mask,
+)
+from maevid.model.transforms import ALIGNMENT, Gains
 from maevid.video.frame import Plane
 
 SYMBOL_LIMIT = 2.0**19
@@ -65,8 +73,9 @@ class Network:
         would change the bytes of a file.
         """
         positions = torch.linspace(-1, 1, RATE_INDICES, dtype=torch.float32, device=self.placement.device)
-        rows = [self.model.gains(position[None]) for position in positions]
-        return rows[0].map(lambda name, _: torch.cat([getattr(row, name) for row in rows]))
+        rows = [self.model.gains(position[None]).tables() for position in positions]
+        columns = iter(torch.cat(column) for column in zip(*rows, strict=True))
+        return self.model.gains(positions[:1]).map(lambda _: next(columns))
 
     def index_tensor(self, rate_indices: Sequence[int]) -> Tensor:
         """Rate indices as a tensor on the device. Raises ValueError outside 0..255."""
@@ -74,8 +83,8 @@ class Network:
             raise ValueError(f"rate indices go from 0 to {RATE_INDICES - 1}")
         return torch.tensor(list(rate_indices), device=self.placement.device)
 
-    def load_blocks(self, frames: Sequence[tuple[Plane, Plane, Plane]]) -> Tensor:
-        """Planes of frames of one size to blocks (B, 96, H/8, W/8) in 0..1, edges repeated up to multiples of 16."""
+    def load(self, frames: Sequence[tuple[Plane, Plane, Plane]]) -> Tensor:
+        """Planes of frames of one size as the transform takes them, in 0..1, edges repeated up to multiples of 16."""
         height, width = frames[0][0].shape
         below, right = -height % ALIGNMENT, -width % ALIGNMENT
         stacks = []
@@ -87,14 +96,13 @@ class Network:
             if rows or columns:
                 stack = np.pad(stack, ((0, 0), (0, 0), (0, rows), (0, columns)), mode="edge")
             stacks.append(torch.from_numpy(stack).to(self.placement.device, non_blocking=True))
-        blocks = planes_to_blocks(*stacks).to(torch.float32, memory_format=torch.channels_last)
-        return blocks.div_(255)
+        return self.model.representation.load(stacks[0], stacks[1], stacks[2])
 
     @torch.inference_mode()
-    def analyse(self, blocks: Tensor, rate_indices: Tensor) -> Tensor:
-        """Blocks (B, 96, ·, ·) to unrounded latents (B, M, h, w) in quantiser units; float work, encoder only."""
+    def analyse(self, source: Tensor, rate_indices: Tensor) -> Tensor:
+        """What :meth:`load` gives to unrounded latents (B, M, h, w) in quantiser units; float work, encoder only."""
         with self._autocast():
-            latents: Tensor = self.model.analysis(blocks - 0.5, self._rows(rate_indices))
+            latents: Tensor = self.model.analysis(source - 0.5, self._rows(rate_indices))
         return latents
 
     @torch.inference_mode()
@@ -108,7 +116,7 @@ class Network:
             features = self.model.entropy.features(z, conditions, *latents.shape[-2:])
             mean, index = self.model.entropy.first(features, conditions)
             symbols = _round(latents - mean) * (index >= SKIP_BELOW)
-            if self.two_passes:
+            if isinstance(self.model.entropy, EntropyModel) and self.two_passes:
                 anchor = anchor_mask(latents)
                 anchors = torch.where(anchor, symbols + mean, 0.0)
                 mean_2, index_2 = self.model.entropy.second(features, anchors, conditions)
@@ -139,6 +147,7 @@ class Network:
         self, features: Tensor, anchors: Tensor, conditions: Conditions
     ) -> tuple[Tensor, npt.NDArray[np.uint8]]:
         """Means and scale indices of the second pass from the first's latents (zero elsewhere)."""
+        assert isinstance(self.model.entropy, EntropyModel)
         with self._exactly():
             mean, index = self.model.entropy.second(features, anchors, conditions)
         return mean, index.to(torch.uint8).cpu().numpy()
@@ -149,13 +158,12 @@ class Network:
     ) -> list[tuple[Plane, Plane, Plane]]:
         """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples."""
         with self._autocast():
-            blocks = self.model.synthesis(latents, self._rows(rate_indices))
-        levels = blocks.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+            decoded = self.model.synthesis(latents, self._rows(rate_indices))
         planes = []
-        for number, plane in enumerate(blocks_to_planes(levels)):
+        for number, plane in enumerate(self.model.representation.levels(decoded.add_(0.5))):
             rows, columns = (height, width) if number == 0 else ((height + 1) // 2, (width + 1) // 2)
             planes.append(plane[:, 0, :rows, :columns].contiguous().cpu().numpy())
-        return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(levels))]
+        return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(latents))]
 
     def hyper_size(self, height: int, width: int) -> tuple[int, int, int]:
         """Shape (Z, rows, columns) of the hyper-latents of a ``height`` × ``width`` picture."""
@@ -167,7 +175,7 @@ class Network:
         return self.config.latents, -(-height // ALIGNMENT), -(-width // ALIGNMENT)
 
     def _rows(self, rate_indices: Tensor) -> Gains:
-        return self._gains.map(lambda _, table: table[rate_indices])
+        return self._gains.map(lambda table: table[rate_indices])
 
     def _exactly(self) -> torch.autocast:
         """No autocast, not even one that the caller runs under."""
@@ -180,7 +188,7 @@ class Network:
 
 def latent_levels(latents: Tensor) -> npt.NDArray[np.int32]:
     """Decoded latents in sixteenths, int32, as the packet's latent check covers them."""
-    levels: npt.NDArray[np.int32] = (latents * (1 / MEAN_STEP)).to(torch.int32).cpu().numpy()
+    levels: npt.NDArray[np.int32] = (latents * (1 / MEAN_STEP)).to(torch.int32).contiguous().cpu().numpy()
     return levels
 
 

@@ -105,6 +105,7 @@ class HyperAnalysis(nn.Module):
             y = F.pad(y, (0, right, 0, below), mode="replicate")
         size = torch.log1p(y.abs())
         x = self.input(torch.cat((size, torch.copysign(size, y)), dim=1))
+        assert gains.hyper is not None
         x = leaky(x + gains.hyper[:, :, None, None])
         x = leaky(self.down_1(F.pixel_unshuffle(self.spatial_1(x), 2)))
         z = self._last(F.pixel_unshuffle(self.spatial_2(x), 2)) * _HYPER_GAIN

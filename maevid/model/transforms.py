@@ -12,58 +12,49 @@ from torch import Tensor, nn
 from maevid.model.config import ModelConfig
 from maevid.model.layers import Pointwise, ResidualBlock
 from maevid.model.modulation import Modulation
+from maevid.model.representation import INPUTS
 
-LUMA_STEP = 8
-CHROMA_STEP = 4
-INPUTS = LUMA_STEP**2 + 2 * CHROMA_STEP**2
 ALIGNMENT = 16
-
-
-def planes_to_blocks(y: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Planes (B, 1, H, W) and two of (B, 1, H/2, W/2) to (B, 96, H/8, W/8): 64 Y, 16 U, 16 V samples."""
-    return torch.cat(
-        (
-            F.pixel_unshuffle(y, LUMA_STEP),
-            F.pixel_unshuffle(u, CHROMA_STEP),
-            F.pixel_unshuffle(v, CHROMA_STEP),
-        ),
-        dim=1,
-    )
-
-
-def blocks_to_planes(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The inverse of :func:`planes_to_blocks`."""
-    y, u, v = torch.split(blocks, [LUMA_STEP**2, CHROMA_STEP**2, CHROMA_STEP**2], dim=1)
-    return F.pixel_shuffle(y, LUMA_STEP), F.pixel_shuffle(u, CHROMA_STEP), F.pixel_shuffle(v, CHROMA_STEP)
 
 
 @dataclass(frozen=True)
 class Gains:
-    """Natural-log gains of every stage for a batch, (B, channels) each; None where a stage has no modulation.
+    """Natural-log gains of every stage for a batch, (B, channels) each.
 
-    ``analysis_16`` is the quantiser's: the last of the analysis. The best step for λ is in it and, inverted, in
-    ``synthesis_16``; where the features are in quantiser units it is in ``input`` (B, 1) instead, which is taken back
-    before the last layer of the synthesis. ``hyper`` is added in the hyper-analysis, ``hyper_gain`` its output's gain.
+    ``quantiser`` is the last of the analysis and ``dequantiser`` the first of the synthesis, (B, M). The best step
+    for λ is in them; where the features are in quantiser units it is in ``input`` (B, 1) instead, which is taken back
+    before the last layer of the synthesis. ``analysis`` and ``synthesis`` are the stages within, none without
+    modulation at every stage. ``hyper`` is added in the hyper-analysis, ``hyper_gain`` its output's gain.
     """
 
-    analysis_16: Tensor
-    synthesis_16: Tensor
-    hyper: Tensor
-    analysis_8: Tensor | None = None
-    synthesis_8: Tensor | None = None
+    quantiser: Tensor
+    dequantiser: Tensor
+    analysis: tuple[Tensor, ...] = ()
+    synthesis: tuple[Tensor, ...] = ()
     input: Tensor | None = None
+    hyper: Tensor | None = None
     hyper_gain: Tensor | None = None
 
-    def map(self, change: Callable[[str, Tensor], Tensor]) -> Gains:
-        """Change every table that is there; ``change`` gets its name and values."""
+    def tables(self) -> list[Tensor]:
+        """Every table that is there, in the order of :meth:`map`."""
+        maybe = (self.input, self.hyper, self.hyper_gain)
+        always = (self.quantiser, self.dequantiser, *self.analysis, *self.synthesis)
+        return [*always, *(table for table in maybe if table is not None)]
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Gains:
+        """Change every table that is there."""
+
+        def one(table: Tensor | None) -> Tensor | None:
+            return None if table is None else change(table)
+
         return Gains(
-            analysis_16=change("analysis_16", self.analysis_16),
-            synthesis_16=change("synthesis_16", self.synthesis_16),
-            hyper=change("hyper", self.hyper),
-            analysis_8=None if self.analysis_8 is None else change("analysis_8", self.analysis_8),
-            synthesis_8=None if self.synthesis_8 is None else change("synthesis_8", self.synthesis_8),
-            input=None if self.input is None else change("input", self.input),
-            hyper_gain=None if self.hyper_gain is None else change("hyper_gain", self.hyper_gain),
+            change(self.quantiser),
+            change(self.dequantiser),
+            tuple(change(table) for table in self.analysis),
+            tuple(change(table) for table in self.synthesis),
+            one(self.input),
+            one(self.hyper),
+            one(self.hyper_gain),
         )
 
 
@@ -90,15 +81,19 @@ class Analysis(nn.Module):
         self.blocks_16 = residual_blocks(config, config.blocks_16, m, config.width_16 or m)
         self.modulation_8 = Modulation(n) if config.modulation == "every-stage" else None
 
+    def inner_gains(self, position: Tensor) -> tuple[Tensor, ...]:
+        """Log gains of the stages within at positions (B,)."""
+        return () if self.modulation_8 is None else (self.modulation_8(position),)
+
     def forward(self, blocks: Tensor, gains: Gains) -> Tensor:
         x = self.input(blocks).float()
         if gains.input is not None:
             x = scaled(x, gains.input)
-        if gains.analysis_8 is not None:
-            x = scaled(x, gains.analysis_8)
+        for gain in gains.analysis:
+            x = scaled(x, gain)
         x = self.blocks_8(x)
         x = self.down(F.pixel_unshuffle(x, 2)).float()
-        return scaled(self.blocks_16(x), gains.analysis_16)
+        return scaled(self.blocks_16(x), gains.quantiser)
 
 
 class Synthesis(nn.Module):
@@ -113,11 +108,15 @@ class Synthesis(nn.Module):
         self.output = Pointwise(n, INPUTS)
         self.modulation_8 = Modulation(n) if config.modulation == "every-stage" else None
 
+    def inner_gains(self, position: Tensor) -> tuple[Tensor, ...]:
+        """Log gains of the stages within at positions (B,)."""
+        return () if self.modulation_8 is None else (self.modulation_8(position),)
+
     def forward(self, latents: Tensor, gains: Gains) -> Tensor:
-        x = self.blocks_16(scaled(latents, gains.synthesis_16))
+        x = self.blocks_16(scaled(latents, gains.dequantiser))
         x = F.pixel_shuffle(self.up(x).float(), 2)
-        if gains.synthesis_8 is not None:
-            x = scaled(x, gains.synthesis_8)
+        for gain in gains.synthesis:
+            x = scaled(x, gain)
         x = self.blocks_8(x)
         if gains.input is not None:
             x = scaled(x, -gains.input)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from maevid.errors import InputError
 from maevid.video.reader import VideoReader
 
-VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".ts", ".mts", ".mpg"}
+VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".ts", ".mts", ".mpg", ".mpeg"}
 FRAMES_A_CLIP = 32
 
 

@@ -17,7 +17,6 @@ from maevid.model import klt
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import ModelConfig
-from maevid.model.transforms import planes_to_blocks
 from maevid.training.group import Group
 from maevid.training.loss import draw_lambdas, mean_log, objective
 from maevid.training.optimizers import build_optimizers, set_rate
@@ -34,7 +33,8 @@ KLT_CROPS = 256
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train. ``seconds`` is wall time for this call; ``crop`` in luma samples, a multiple of 64.
+    """How to train. ``seconds`` is wall time for this call, ``steps`` where the run ends; ``crop`` in luma
+    samples, a multiple of 64.
 
     ``decay_steps`` > 0 makes this run a branch: the learning rate falls linearly to zero over so many steps
     and the entropy networks compute on their integer grids. ``compiled`` runs the network through TorchInductor, which
@@ -43,7 +43,8 @@ class TrainingOptions:
 
     batch: int = 8
     crop: int = 256
-    seconds: float = 3600.0
+    seconds: float = math.inf
+    steps: int | None = None
     save_every: float = 300.0
     validate_every: float = 600.0
     decay_steps: int = 0
@@ -72,9 +73,9 @@ class Trainer:
         self.model = start.model().thaw() if start else ModulatedAutoencoder(config)
         self.progress = Progress()
         resumed = (folder / STATE_FILE).exists()
-        if not resumed and start is None:
+        if not resumed and start is None and config.transform == "blocks":
             random = np.random.default_rng(options.seed)
-            klt.initialise(self.model, planes_to_blocks(*pictures.batch(KLT_CROPS, 64, random)))
+            klt.initialise(self.model, self.model.representation.pack(*pictures.batch(KLT_CROPS, 64, random)))
         self.model.to(options.device)
         self.average = Average(self.model)
         self.optimizers = build_optimizers(self.model, options.rate)
@@ -90,9 +91,10 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether a decay has come to its end."""
+        """Whether the run has come to its last step, or a decay to its end."""
         p = self.progress
-        return p.decay_steps > 0 and p.step >= p.decay_start + p.decay_steps
+        decayed = p.decay_steps > 0 and p.step >= p.decay_start + p.decay_steps
+        return decayed or (self.options.steps is not None and p.step >= self.options.steps)
 
     def rate_factor(self) -> float:
         """Learning rate at this step over the base rate."""

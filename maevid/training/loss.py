@@ -10,7 +10,6 @@ from torch import Tensor
 
 from maevid.model.autoencoder import ModulatedAutoencoder, TrainingOutput
 from maevid.model.config import ModelConfig
-from maevid.model.klt import sample_weights
 
 HYPER_RATE_STEPS = 800
 _LOSS_FLOOR = 0.01
@@ -34,8 +33,9 @@ def objective(
     A hyper-latent that has to pay for itself from the first step falls silent and stays so.
     ``step`` None means evaluation: everything counts.
     """
-    pixels = output.source.shape[-2] * output.source.shape[-1] * 64
-    weights = sample_weights(model.config.plane_weights).to(output.source.device)[:, None, None]
+    form = model.representation
+    pixels = output.source.shape[-2] * output.source.shape[-1] * form.luma_samples
+    weights = form.weights(model.config.plane_weights).to(output.source.device)[:, None, None]
     distortion = ((output.decoded - output.source) ** 2 * weights).sum((1, 2, 3)) / pixels
     rate_y, rate_z = output.bits_y / pixels, output.bits_z / pixels
     share = 1.0 if step is None else min(1.0, step / HYPER_RATE_STEPS)

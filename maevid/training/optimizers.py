@@ -25,7 +25,7 @@ def build_optimizers(model: nn.Module, rate: float = 1.0) -> list[torch.optim.Op
     """
     entropy, branches, spine, small = [], [], [], []
     for name, parameter in model.named_parameters():
-        conditional = "condition" in name or "log_gain" in name
+        conditional = "condition" in name or "log_gain" in name or "normalisations" in name
         if parameter.ndim != 2 or conditional:
             small.append(parameter)
         elif name.removesuffix(".weight") in SPINE:

@@ -21,6 +21,7 @@ from maevid.training.footage import FRAMES_A_CLIP, VIDEO_SUFFIXES, sample_frames
 
 PICTURE_SUFFIXES = {".avif", ".webp", ".png", ".jpg", ".jpeg"}
 VALIDATION_SHARE = 32
+_HELD_FRAMES = 4
 _LIMITED_FLOOR, _LUMA_RANGE, _CHROMA_RANGE = 16.0, 219.0, 224.0
 
 
@@ -97,7 +98,12 @@ class Pictures:
             raise InputError("at least two pictures or videos are needed: one is held out for validation")
         held = {name for name in names if is_validation(name)} or {names[0]}
         self.train = [e for e in self._entries if _source_name(e.name) not in held]
-        self.validation = [e for e in self._entries if _source_name(e.name) in held]
+        # Frames of one clip are much alike: a few of them say what all would.
+        self.validation = [
+            e
+            for e in self._entries
+            if _source_name(e.name) in held and int(e.name.partition("#")[2] or 0) < _HELD_FRAMES
+        ]
 
     def planes(self, entry: _Entry) -> tuple[npt.NDArray[np.uint8], ...]:
         """Y, U and V of one picture, as views of the file."""

@@ -41,7 +41,9 @@ def validate(model: ModulatedAutoencoder, pictures: Pictures, device: str, half:
             crop = plane[top // s : (top + height) // s, left // s : (left + width) // s].copy()
             planes.append(torch.from_numpy(crop)[None, None].to(device).float() / 255)
         crops.append(planes)
-    for lam in VALIDATION_LAMBDAS:
+    config = model.config
+    within = [lam for lam in VALIDATION_LAMBDAS if config.lambda_min <= lam <= config.lambda_max]
+    for lam in within or [config.lambda_min]:
         rows = []
         for planes in crops:
             lams = torch.full((1,), lam, device=device)

@@ -33,7 +33,9 @@ def audio_payloads(path: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def coded(bunny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def coded(
+    bunny: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The main job of the README: the clip at 600 kbit/s."""
     out = tmp_path_factory.mktemp("coded") / "out.mkv"
     return out, maevid("compress", bunny, out, "-b", "600k")
@@ -251,7 +253,9 @@ def test_info_and_verify_and_codecs(coded, tmp_path: Path) -> None:
 
 
 def test_headless_imports_stay_light() -> None:
-    code = "import sys, maevid, maevid.cli; print([m for m in ('torch', 'textual', 'av') if m in sys.modules])"
+    code = (
+        "import sys, maevid, maevid.cli; print([m for m in ('torch', 'textual', 'av') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     began = time.monotonic()
@@ -263,7 +267,8 @@ def test_headless_imports_stay_light() -> None:
 def test_ffmpeg_remuxes_and_maevid_reads_it(coded, tmp_path: Path) -> None:
     remuxed = tmp_path / "x.mkv"
     subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", coded[0], "-map", "0", "-c", "copy", "-copy_unknown", remuxed], check=True
+        ["ffmpeg", "-v", "error", "-i", coded[0], "-map", "0", "-c", "copy", "-copy_unknown", remuxed],
+        check=True,
     )
     assert maevid("verify", remuxed).returncode == 0
     with StreamReader(coded[0]) as a, StreamReader(remuxed) as b:

@@ -101,7 +101,7 @@ def coded(float32: MaeCodec, hall_frames: list[Frame]) -> list[tuple[Packet, np.
             for width, height, index in CASES:
                 frame = crop(hall_frames[2], width, height)
                 network, indices = codec.network, codec.network.index_tensor([index])
-                analysed = network.analyse(network.load_blocks([frame.planes]), indices)
+                analysed = network.analyse(network.load([frame.planes]), indices)
                 intended = network.quantise(analysed, indices).latents[0]
                 packet = codec.encode(frame, index).packet
                 made.append((packet, (intended * 16).to(torch.int32).numpy()))
@@ -133,12 +133,13 @@ def test_every_decoder_gives_the_same_latents(name: str, coded) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler, g++ is not here")
-@pytest.mark.skipif("MAEVID_THOROUGH" not in os.environ, reason="takes 40 s: set MAEVID_THOROUGH=1")
-def test_a_compiled_entropy_model_gives_the_same_latents(coded) -> None:
-    """The second pass, which holds every kind of layer and the most arithmetic between them."""
+@pytest.mark.skipif("MAEVID_THOROUGH" not in os.environ, reason="takes a minute: set MAEVID_THOROUGH=1")
+@pytest.mark.parametrize("part", ["features", "first", "second"])
+def test_a_compiled_entropy_model_gives_the_same_latents(part: str, coded) -> None:
+    """Each of its parts; the second pass holds every kind of layer and the most arithmetic between them."""
     codec = opened()
     entropy = codec.network.model.entropy
-    entropy.second = torch.compile(entropy.second, dynamic=False)
+    setattr(entropy, part, torch.compile(getattr(entropy, part), dynamic=False))
     packet, intended = coded[1]
     assert np.array_equal(codec.latent_levels(packet), intended)
 
@@ -160,7 +161,7 @@ def test_a_batch_decides_probabilities_as_single_frames_do(float32, hall_frames)
     """The entropy model on eight pictures at once, against each on its own."""
     network, indices = float32.network, list(range(10, 250, 30))
     latents = network.analyse(
-        network.load_blocks([f.planes for f in hall_frames[:8]]), network.index_tensor(indices)
+        network.load([f.planes for f in hall_frames[:8]]), network.index_tensor(indices)
     )
     together = network.quantise(latents, network.index_tensor(indices))
     for row, index in enumerate(indices):

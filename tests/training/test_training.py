@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -193,3 +194,35 @@ def test_two_processes_train_one_network(bunny: Path, hall: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "run" / STATE_FILE).exists()
     assert time.monotonic() - began < 300
+
+
+def test_the_papers_recipe_trains_measures_and_plots(bunny: Path, hall: Path, tmp_path: Path) -> None:
+    """All ten networks, two steps each, from one command; it goes on where it stopped."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    with av.open(str(bunny)) as container:
+        first = next(container.decode(video=0)).to_ndarray(format="rgb24")[:64, :64]
+    with av.open(str(pictures / "a.png"), "w", format="image2") as out:
+        stream = out.add_stream("png", width=64, height=64, pix_fmt="rgb24")
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(first), format="rgb24")))
+    plot = tmp_path / "paper.png"
+    command = [
+        sys.executable,
+        "-m",
+        "maevid",
+        "train",
+        str(bunny),
+        str(hall),
+        "--recipe",
+        "paper",
+        "--steps",
+        "2",
+    ]
+    command += ["--batch", "1", "--crop", "64", "--no-compile", "--test", str(pictures), "--plot", str(plot)]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    made = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs" / "paper").glob("*.safetensors")}
+    assert len(made) == 10
+    curves = json.loads(plot.with_suffix(".json").read_text())["curves"]
+    assert [len(curves[name]) for name in ("mae-factorized", "independent-hyperprior-512")] == [5, 1]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert {file: file.stat().st_mtime_ns for file in made} == made

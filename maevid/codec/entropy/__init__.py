@@ -9,6 +9,7 @@ from maevid.codec.entropy.coder import OVERHEAD_BYTES, Decoder, encode
 from maevid.codec.entropy.fitting import (
     count_entries,
     gaussian_tables,
+    laplace_tables,
     tables_from_counts,
     tables_from_probabilities,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "encode",
     "gaussian_tables",
     "kernels_in_use",
+    "laplace_tables",
     "tables_from_counts",
     "tables_from_probabilities",
 ]

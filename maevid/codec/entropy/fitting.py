@@ -7,7 +7,7 @@ computed again, so it may well give other tables on another machine.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,16 +26,30 @@ def gaussian_tables(
     0.01 % over their entropy, and symbols with heavier tails less than a shorter table does. Raises
     ValueError unless every scale is finite and positive and 0 < tail < 1.
     """
+    return _symmetric_tables(scales, tail, lambda x: 0.5 * math.erfc(x / math.sqrt(2)))
+
+
+def laplace_tables(
+    scales: Sequence[float] | npt.NDArray[np.floating[Any]], tail: float = 2.0**-20
+) -> FrequencyTables:
+    """As :func:`gaussian_tables`, for zero-mean Laplace distributions of these standard deviations."""
+    return _symmetric_tables(scales, tail, lambda x: 0.5 * math.exp(-x * math.sqrt(2)))
+
+
+def _symmetric_tables(
+    scales: Sequence[float] | npt.NDArray[np.floating[Any]], tail: float, above_of: Callable[[float], float]
+) -> FrequencyTables:
+    """Tables of a symmetric family; ``above_of`` is the mass above x standard deviations, x ≥ 0."""
     if not 0 < tail < 1:
         raise ValueError(f"tail must lie between 0 and 1, not {tail}")
     rows = []
     for scale in np.asarray(scales, dtype=np.float64).tolist():
         if not (math.isfinite(scale) and scale > 0):
             raise ValueError(f"scales must be finite and positive, not {scale}")
-        # Mass above k + ½, one sided: Q((k + ½) / s) with Q(x) = erfc(x / √2) / 2.
+        # Mass above k + ½, one sided.
         above = [0.5]
         while len(above) < 3 or (2 * above[-1] > tail and len(above) < TOTAL // 4):
-            above.append(0.5 * math.erfc((len(above) - 0.5) / scale / math.sqrt(2)))
+            above.append(above_of((len(above) - 0.5) / scale))
         half = -np.diff(above)
         half[0] *= 2
         rows.append(np.concatenate([half[:0:-1], half, [2 * above[-1]]]))
