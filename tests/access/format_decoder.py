@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from hashlib import sha256
 from collections.abc import Iterator
 from math import exp, log
 from pathlib import Path
@@ -18,6 +19,7 @@ TRACK_ENTRY, SIMPLE_BLOCK, BLOCK, STILL = 0xAE, 0xA3, 0xA1, b"\x89MAEV\r\n\x1a"
 
 
 class Packet(NamedTuple):
+    model: bytes
     rate: int
     width: int
     height: int
@@ -80,7 +82,7 @@ def read_packet(data: bytes) -> Packet:
         at += length
     assert at == len(data)
     pts = folded // 2 if folded % 2 == 0 else -(folded + 1) // 2
-    return Packet(data[8], width, height, pts, duration, parts, check)
+    return Packet(data[4:8], data[8], width, height, pts, duration, parts, check)
 
 
 def read_still(data: bytes) -> tuple[tuple[int, int, int, int], str, Packet]:
@@ -169,6 +171,11 @@ class Model:
             metadata = file.metadata()
             self.arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         assert metadata["format"] == "maevid-model-1"
+        told = ["maevid-model-1", json.loads(metadata["config"])]
+        digest = sha256(json.dumps(told, sort_keys=True).encode())
+        for name, array in sorted(self.arrays.items()):
+            digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode() + array.tobytes())
+        self.identity = digest.digest()
         self.config = {
             "units": "samples",
             "width_16": 0,

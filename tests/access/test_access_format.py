@@ -48,9 +48,11 @@ def path(request, tmp_path_factory) -> Path:
 def test_from_file_to_samples(path, model, exact):
     with StreamReader(path) as reader:
         ours = [reader.packet(i) for i in range(len(reader))]
+        assert reader.tags["MAEVID_WEIGHTS"] == model.identity.hex()
     theirs = [read_packet(data) for data in packets_of(path)]
     assert len(ours) == len(theirs) == 2
     for a, b in zip(ours, theirs, strict=True):
+        assert b.model == model.identity[:4]
         assert (a.pts, a.duration, a.width, a.height) == (b.pts, b.duration, b.width, b.height)
         assert (exact.latent_levels(a) == 16 * model.latents(b)).all()
         for ours_plane, theirs_plane in zip(exact.decode(a), model.picture(b), strict=True):
