@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from hashlib import sha256
 from collections.abc import Iterator
+from hashlib import sha256
 from math import exp, log
 from pathlib import Path
 from typing import NamedTuple

@@ -6,24 +6,58 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from format_decoder import Model, packets_of, read_packet, read_still
 
 from maevid.access.still import Still
 from maevid.access.writer import Writer
 from maevid.codec.interface import CodecOptions
 from maevid.codec.mae import WEIGHTS, open_mae
+from maevid.model.autoencoder import ModulatedAutoencoder
+from maevid.model.checkpoint import Checkpoint
+from maevid.model.config import ModelConfig
 from maevid.stream.reader import StreamReader
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return Model(WEIGHTS / "mae.safetensors")
+def tiny_weights(path: Path) -> Path:
+    """An untrained model of the other units and activations, every parameter of which does something."""
+    torch.manual_seed(3)
+    model = ModulatedAutoencoder(
+        ModelConfig(
+            channels=16,
+            latents=24,
+            hyper=16,
+            hyper_latents=8,
+            blocks_16=2,
+            width_16=12,
+            lambda_max=2.0,
+            units="quantiser",
+            activation_bits=9,
+        )
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    Checkpoint.from_model(model).save(path)
+    return path
+
+
+@pytest.fixture(scope="module", params=["shipped", "tiny"])
+def weights(request, tmp_path_factory) -> Path:
+    if request.param == "shipped":
+        return WEIGHTS / "mae.safetensors"
+    return tiny_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
 
 
 @pytest.fixture(scope="module")
-def exact():
+def model(weights) -> Model:
+    return Model(weights)
+
+
+@pytest.fixture(scope="module")
+def exact(weights):
     """maevid's decoder with float32 transforms."""
-    return open_mae(CodecOptions(device="cpu", precision="float32"))
+    return open_mae(CodecOptions(device="cpu", precision="float32", weights=weights))
 
 
 def pictures() -> list[np.ndarray]:
@@ -37,9 +71,9 @@ def pictures() -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module", params=[5, 55, 100])
-def path(request, tmp_path_factory) -> Path:
+def path(request, weights, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("format") / "x.mkv"
-    with Writer(path, quality=request.param) as writer:
+    with Writer(path, quality=request.param, weights=weights) as writer:
         for number, picture in enumerate(pictures()):
             writer.write(picture, number - 0.5)
     return path
@@ -61,8 +95,8 @@ def test_from_file_to_samples(path, model, exact):
             assert difference.mean() < 0.02
 
 
-def test_a_still(model):
-    still = Still.encode(pictures()[0], quality=40)
+def test_a_still(model, weights):
+    still = Still.encode(pictures()[0], quality=40, weights=weights)
     color, codec, packet = read_still(still.to_bytes())
     assert color == (6, 2, 2, 0)
     assert codec == "mae"
