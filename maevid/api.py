@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from maevid.access.output import Kind, Pixels
+from maevid.access.video import Video
 from maevid.codec.interface import CodecOptions
 from maevid.codec.registry import DEFAULT_CODEC
 from maevid.pipeline.compress import CompressOptions, CompressResult
@@ -83,3 +85,32 @@ def decompress(
         max_pixels=max_pixels,
     )
     return _decompress(options, listener)
+
+
+def open(
+    path: PathLike,
+    *,
+    output: Kind = "numpy",
+    pixels: Pixels = "rgb",
+    device: str = "cpu",
+    precision: str = "auto",
+    weights: PathLike | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Video:
+    """Open a maevid file for reading at random.
+
+    ``output`` is ``numpy`` (a picture is uint8 of shape (height, width, 3)) or ``torch`` (uint8, (3, height, width),
+    on ``device``). ``pixels`` is ``rgb``, or ``yuv`` for the planes as they are coded. ``device`` (``cpu``, ``cuda``,
+    ``cuda:1``, ``auto``) is where pictures are decoded.
+    Raises InputError for what is no maevid file, DamagedError when nothing is left of it, ModelError for a file that
+    needs other weights (name them with ``weights``), UsageError for an unknown option or a GPU that is not there.
+    """
+    return Video(
+        path,
+        output=output,
+        pixels=pixels,
+        device=device,
+        precision=precision,
+        weights=weights,
+        max_pixels=max_pixels,
+    )

@@ -165,7 +165,7 @@ class _Job:
                         None if found is None else len(found.seconds),
                         self.wants_preview,
                         float(info.sample_aspect_ratio),
-                    ).run(events, info.width * info.height)
+                    ).run(events)
                 finally:
                     events.close()
             if options.statistics_out is not None:

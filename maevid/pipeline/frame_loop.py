@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,33 +56,39 @@ class FrameLoop:
     def __post_init__(self) -> None:
         self._waiting: deque[_Waiting] = deque()
         self._number = 0
+        self._batch = 1
+        self._watch = SceneWatcher()
+        self._began = time.perf_counter()
 
-    def run(self, events: Iterable[Frame | av.Packet[Any]], samples: int) -> None:
-        """Code all frames of ``samples`` luma samples each, and copy the other packets between them.
+    def run(self, events: Iterable[Frame | av.Packet[Any]]) -> None:
+        """Code all frames, and copy the other packets between them. Raises as :meth:`push` does."""
+        self._began = time.perf_counter()
+        for event in events:
+            if isinstance(event, Frame):
+                if self.push(event) and self.control.finishing:
+                    return
+            else:
+                self.writer.copy(event)
+        self.flush()
+
+    def push(self, frame: Frame) -> bool:
+        """Take a frame, and code some of those that wait once there are enough; returns whether there were.
 
         Raises InputError for more frames than were planned, TargetError for a limit that cannot be kept, Aborted.
         """
-        batch = max(1, min(self.controller.in_flight, BATCH_SAMPLES // samples))
-        reach = max(self.controller.lookahead, 1)
-        for item in self._watched(events):
-            self._waiting.append(item)
-            if len(self._waiting) >= batch + reach - 1:
-                self._code(batch)
-                if self.control.finishing:
-                    return
-        while self._waiting:
-            self._code(batch)
+        statistics, cut = self._watch(frame.y, frame.seconds)
+        self._waiting.append(_Waiting(frame, statistics, cut, time.perf_counter() - self._began))
+        self._batch = max(1, min(self.controller.in_flight, BATCH_SAMPLES // (frame.width * frame.height)))
+        enough = len(self._waiting) >= self._batch + max(self.controller.lookahead, 1) - 1
+        if enough:
+            self._code(self._batch)
+        self._began = time.perf_counter()
+        return enough
 
-    def _watched(self, events: Iterable[Frame | av.Packet[Any]]) -> Iterator[_Waiting]:
-        watch = SceneWatcher()
-        began = time.perf_counter()
-        for event in events:
-            if not isinstance(event, Frame):
-                self.writer.copy(event)
-                continue
-            statistics, cut = watch(event.y, event.seconds)
-            yield _Waiting(event, statistics, cut, time.perf_counter() - began)
-            began = time.perf_counter()
+    def flush(self) -> None:
+        """Code all frames that wait. Raises as :meth:`push` does."""
+        while self._waiting:
+            self._code(self._batch)
 
     def _code(self, batch: int) -> None:
         """Code the first frames that wait, ``batch`` at most."""

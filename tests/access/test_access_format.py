@@ -1,0 +1,104 @@
+"""docs/format.md is true: a decoder written from it alone gives maevid's own frames, from file to samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from format_decoder import Model, packets_of, read_packet, read_still
+
+from maevid.access.still import Still
+from maevid.access.writer import Writer
+from maevid.codec.interface import CodecOptions
+from maevid.codec.mae import WEIGHTS, open_mae
+from maevid.model.autoencoder import ModulatedAutoencoder
+from maevid.model.checkpoint import Checkpoint
+from maevid.model.config import ModelConfig
+from maevid.stream.reader import StreamReader
+
+
+def tiny_weights(path: Path) -> Path:
+    """An untrained model of the other units and activations, every parameter of which does something."""
+    torch.manual_seed(3)
+    model = ModulatedAutoencoder(
+        ModelConfig(
+            channels=16,
+            latents=24,
+            hyper=16,
+            hyper_latents=8,
+            blocks_16=2,
+            width_16=12,
+            lambda_max=2.0,
+            units="quantiser",
+            activation_bits=9,
+        )
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    Checkpoint.from_model(model).save(path)
+    return path
+
+
+@pytest.fixture(scope="module", params=["shipped", "tiny"])
+def weights(request, tmp_path_factory) -> Path:
+    if request.param == "shipped":
+        return WEIGHTS / "mae.safetensors"
+    return tiny_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="module")
+def model(weights) -> Model:
+    return Model(weights)
+
+
+@pytest.fixture(scope="module")
+def exact(weights):
+    """maevid's decoder with float32 transforms."""
+    return open_mae(CodecOptions(device="cpu", precision="float32", weights=weights))
+
+
+def pictures() -> list[np.ndarray]:
+    """Smooth, noisy and black-and-white parts, so that all kinds of symbols occur, escapes among them."""
+    rng = np.random.default_rng(5)
+    rows, columns = np.mgrid[:44, :70]
+    smooth = np.stack([3 * rows, 2 * columns, rows + columns], axis=-1)
+    smooth[:, 40:] += rng.integers(0, 80, (44, 30, 3))
+    smooth[20:, :20] = 255 * rng.integers(0, 2, (24, 20, 1))
+    return [smooth.clip(0, 255).astype(np.uint8), smooth[::-1].clip(0, 255).astype(np.uint8)]
+
+
+@pytest.fixture(scope="module", params=[5, 55, 100])
+def path(request, weights, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("format") / "x.mkv"
+    with Writer(path, quality=request.param, weights=weights) as writer:
+        for number, picture in enumerate(pictures()):
+            writer.write(picture, number - 0.5)
+    return path
+
+
+def test_from_file_to_samples(path, model, exact):
+    with StreamReader(path) as reader:
+        ours = [reader.packet(i) for i in range(len(reader))]
+        assert reader.tags["MAEVID_WEIGHTS"] == model.identity.hex()
+    theirs = [read_packet(data) for data in packets_of(path)]
+    assert len(ours) == len(theirs) == 2
+    for a, b in zip(ours, theirs, strict=True):
+        assert b.model == model.identity[:4]
+        assert (a.pts, a.duration, a.width, a.height) == (b.pts, b.duration, b.width, b.height)
+        assert (exact.latent_levels(a) == 16 * model.latents(b)).all()
+        for ours_plane, theirs_plane in zip(exact.decode(a), model.picture(b), strict=True):
+            difference = np.abs(ours_plane.astype(int) - theirs_plane)
+            assert difference.max() <= 1
+            assert difference.mean() < 0.02
+
+
+def test_a_still(model, weights):
+    still = Still.encode(pictures()[0], quality=40, weights=weights)
+    color, codec, packet = read_still(still.to_bytes())
+    assert color == (6, 2, 2, 0)
+    assert codec == "mae"
+    assert (packet.pts, packet.duration, packet.width, packet.height) == (0, 0, 70, 44)
+    model.latents(packet)
