@@ -13,7 +13,7 @@ from maevid.errors import InputError
 from maevid.pipeline.events import Control, Listener, TargetChanged
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.preview import make_preview
-from maevid.rate import FrameCost, FrameStatistics, RateController, SceneWatcher
+from maevid.rate import FirstPass, FrameCost, FrameStatistics, RateController, SceneWatcher
 from maevid.report import FrameReport
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import Frame
@@ -27,10 +27,10 @@ BATCH_SAMPLES = 400_000
 
 @dataclass
 class _Waiting:
-    """A frame that is read and not yet coded."""
+    """A frame that is read and not yet coded; without ``statistics`` where cuts are known and nobody asks for more."""
 
     frame: Frame
-    statistics: FrameStatistics
+    statistics: FrameStatistics | None
     cut: bool
     read_seconds: float
 
@@ -40,7 +40,7 @@ class FrameLoop:
     """Drives one codec with one controller into one file.
 
     ``measure`` decodes every frame again for its PSNR, and then ``wants_preview`` is asked whether a picture of it
-    would be shown. ``planned`` is how many frames the controller knows of, None when it knows of none.
+    would be shown. ``first`` is what the first pass found, None where there was none.
     """
 
     codec: FrameCodec
@@ -49,7 +49,7 @@ class FrameLoop:
     publish: Listener
     control: Control
     measure: bool
-    planned: int | None
+    first: FirstPass | None
     wants_preview: Callable[[], bool]
     pixel_aspect: float = 1.0
 
@@ -75,14 +75,18 @@ class FrameLoop:
 
     def _watched(self, events: Iterable[Frame | av.Packet[Any]]) -> Iterator[_Waiting]:
         watch = SceneWatcher()
-        began = time.perf_counter()
+        cuts = None if self.first is None or self.controller.lookahead else {0, *self.first.cuts}
+        began, number = time.perf_counter(), 0
         for event in events:
             if not isinstance(event, Frame):
                 self.writer.copy(event)
                 continue
-            statistics, cut = watch(event.y, event.seconds)
+            if cuts is None:
+                statistics, cut = watch(event.y, event.seconds)
+            else:
+                statistics, cut = None, number in cuts
             yield _Waiting(event, statistics, cut, time.perf_counter() - began)
-            began = time.perf_counter()
+            began, number = time.perf_counter(), number + 1
 
     def _code(self, batch: int) -> None:
         """Code the first frames that wait, ``batch`` at most."""
@@ -92,7 +96,8 @@ class FrameLoop:
         indices = []
         for offset in range(count):
             end = min(offset + self.controller.lookahead, len(self._waiting))
-            lookahead = [self._waiting[k].statistics for k in range(offset, end)]
+            ahead = (self._waiting[k].statistics for k in range(offset, end))
+            lookahead = [statistics for statistics in ahead if statistics is not None]
             self._probe(self._number + offset, self._waiting[offset].frame, lookahead)
             indices.append(self.controller.next_index(self._number + offset, lookahead))
         items = [self._waiting.popleft() for _ in range(count)]
@@ -103,13 +108,16 @@ class FrameLoop:
 
     def _allowed(self, count: int) -> int:
         """How many of ``count`` frames the plan has room for."""
-        if self.planned is None or self._number + count <= self.planned:
+        if self.first is None:
+            return count
+        planned = len(self.first.seconds)
+        if self._number + count <= planned:
             return count
         if self.control.finishing:
             # The first pass was ended early: what it has seen is coded.
-            return self.planned - self._number
+            return planned - self._number
         raise InputError(
-            f"there are more than the {self.planned} frames that the first pass or the statistics have: "
+            f"there are more than the {planned} frames that the first pass or the statistics have: "
             "they belong to another clip, or the input has grown"
         )
 

@@ -78,8 +78,9 @@ def test_reported_psnr_is_that_of_the_decoded_packet(mae, hall: Path, hall_frame
 
 def test_size_is_never_over_and_nearly_used(bunny: Path, tmp_path: Path) -> None:
     out = tmp_path / "o.mkv"
-    compress(job(bunny, out, size=150_000))
-    assert 0.97 * 150_000 <= out.stat().st_size <= 150_000
+    result = compress(job(bunny, out, size=150_000))
+    assert 0.98 * 150_000 <= out.stat().st_size <= 150_000
+    assert result.rate.achieved == out.stat().st_size
 
 
 def test_frame_limit_holds_for_every_frame(hall: Path, tmp_path: Path) -> None:
@@ -208,18 +209,16 @@ def test_an_unreachable_target_is_told_before_the_output_is_touched(hall: Path, 
 
 
 @pytest.mark.parametrize("count", [1, 24, 25, 80])
-def test_sampling_takes_ends_of_scenes_in_order(count: int) -> None:
+def test_sampling_takes_the_first_of_each_scene_in_order(count: int) -> None:
     cuts = {0, 30, 31, 60}
     chosen = [at for at, _ in sampled((f"frame {i}", i in cuts) for i in range(count))]
     assert chosen == sorted(set(chosen))
     assert chosen[0] == 0
-    assert chosen[-1] == count - 1
     if count <= 24:
         assert chosen == list(range(count))
     else:
         assert {c for c in cuts if c < count} <= set(chosen)
-        assert {c - 1 for c in cuts if 0 < c < count} <= set(chosen)
-        assert len(chosen) < count / 2
+        assert len(chosen) < count / 4
 
 
 def test_prefetch_hands_on_items_errors_and_stops() -> None:
