@@ -13,6 +13,7 @@ from maevid.codec.registry import DEFAULT_CODEC, open_codec
 from maevid.errors import UsageError
 from maevid.pipeline.events import (
     Aborted,
+    BesideVideo,
     Control,
     Event,
     Listener,
@@ -175,6 +176,7 @@ class _Job:
                 write_statistics(options.statistics_out, key, found or FirstPass(), self.reports)
             for line in reader.warnings:
                 self.publish(Note(line))
+            self.publish(BesideVideo(writer.bytes_written - writer.packet_bytes, whole=True))
             rate = controller.result()
             if self.request.size is not None:
                 # The controller knows only what the container can take at most.
@@ -213,7 +215,8 @@ class _Job:
         if found is None:
             return make_controller(self.request, scale)
         timeline = found.timeline
-        overhead = largest_overhead(
+        beside = writer.start() + found.other_bytes
+        beside += largest_overhead(
             pictures=len(found.seconds),
             sound=found.sound_packets,
             other=found.other_packets,
@@ -221,13 +224,14 @@ class _Job:
             file_bytes=self.request.size or 0,
             end=found.seconds[-1],
         )
+        self.publish(BesideVideo(beside, whole=True))
         return make_controller(
             self.request,
             scale,
             timeline=timeline,
             costs=found.costs,
             cuts=found.cuts,
-            overhead_bytes=writer.start() + found.other_bytes + overhead,
+            overhead_bytes=beside,
         )
 
     def _measure(self, codec: FrameCodec, scale: RateScale, info: VideoInfo) -> FirstPass | None:

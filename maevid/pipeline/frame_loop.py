@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from maevid.codec.interface import Encoded, FrameCodec
 from maevid.errors import InputError
-from maevid.pipeline.events import Control, Listener, TargetChanged
+from maevid.pipeline.events import BesideVideo, Control, Listener, TargetChanged
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.preview import make_preview
 from maevid.rate import FirstPass, FrameCost, FrameStatistics, RateController, SceneWatcher
@@ -80,6 +80,10 @@ class FrameLoop:
         for event in events:
             if not isinstance(event, Frame):
                 self.writer.copy(event)
+                if self.first is None:
+                    # Nobody has counted ahead. What the muxer holds back is missing; it is little.
+                    beside = max(self.writer.bytes_written - self.writer.packet_bytes, 0)
+                    self.publish(BesideVideo(beside, whole=False))
                 continue
             if cuts is None:
                 statistics, cut = watch(event.y, event.seconds)

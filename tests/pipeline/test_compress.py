@@ -15,6 +15,7 @@ from maevid.pipeline.compress import CompressOptions, compress
 from maevid.pipeline.dry_run import dry_run
 from maevid.pipeline.events import (
     Aborted,
+    BesideVideo,
     Control,
     Event,
     PauseChanged,
@@ -60,6 +61,14 @@ def test_events_tell_the_whole_story(hall: Path, tmp_path: Path) -> None:
     assert {"decode", "analysis", "entropy", "synthesis", "mux"} <= set(reports[0].stage_seconds)
     assert result.frames == 12
     assert result.file_bytes == (tmp_path / "o.mkv").stat().st_size
+    # The first frame was tried over the whole range, and coded there, since distortion is measured anyway.
+    (curve,) = (e for e in events if isinstance(e, RdCurve))
+    assert len(curve.psnr) == 5
+    assert list(curve.psnr) == sorted(curve.psnr)
+    expected, exact = (e for e in events if isinstance(e, BesideVideo))
+    assert exact == BesideVideo(result.file_bytes - sum(sizes(tmp_path / "o.mkv")), whole=True)
+    assert expected.whole
+    assert exact.bytes <= expected.bytes <= exact.bytes + 700
     assert abs(result.rate.error) < 0.01
 
 
@@ -134,7 +143,13 @@ def test_zones_set_the_rate_of_their_frames(hall: Path, tmp_path: Path) -> None:
 
 
 def test_one_pass_comes_near_the_target(bunny: Path, tmp_path: Path) -> None:
-    result = compress(job(bunny, tmp_path / "o.mkv", bitrate=500_000, passes=1))
+    beside: list[BesideVideo] = []
+    result = compress(
+        job(bunny, tmp_path / "o.mkv", bitrate=500_000, passes=1),
+        lambda e: beside.append(e) if isinstance(e, BesideVideo) else None,
+    )
+    assert [e.whole for e in beside] == [False] * (len(beside) - 1) + [True]
+    assert beside[-2].bytes == pytest.approx(beside[-1].bytes, rel=0.2)
     # The promise is 4 % on 250 frames; this clip has 60.
     assert abs(result.rate.error) < 0.06
 
