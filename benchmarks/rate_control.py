@@ -60,7 +60,7 @@ class Store:
 def contents(options: argparse.Namespace) -> list[tuple[str, Callable[[], Content]]]:
     """The chosen clips by name, each made when it is needed."""
     found: list[tuple[str, Callable[[], Content]]] = [
-        (name, lambda name=name: made_clip(name, options.frames, SIZE, options.seed)) for name in MADE
+        (name, lambda name=name: made_clip(name, options.frames, options.size, options.seed)) for name in MADE
     ]
     if options.clips is not None:
         found += [
@@ -74,7 +74,9 @@ def measure(options: argparse.Namespace) -> Store:
     """Fill the cells that are missing."""
     codec_options = CodecOptions("cpu", weights=options.weights)
     codec = open_codec("mae", codec_options)
-    setting = f"{codec.identity.hex()} {options.frames} {options.clip_frames} {options.width} {options.seed}"
+    width, height = options.size
+    real = f"{options.clip_frames} {options.width}"
+    setting = f"{codec.identity.hex()} {options.frames} {width}x{height} {real} {options.seed}"
     options.out.mkdir(parents=True, exist_ok=True)
     store = Store(options.out / "cells.jsonl", setting)
     chosen = contents(options)
@@ -101,6 +103,13 @@ def measure(options: argparse.Namespace) -> Store:
         bench.truth.save()
     _progress("")
     return store
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = (int(number) for number in text.split("x"))
+    if min(width, height) < 16 or width % 2 or height % 2:
+        raise argparse.ArgumentTypeError("two even numbers from 16 on, as in 192x112")
+    return width, height
 
 
 def _progress(text: str) -> None:
@@ -212,6 +221,7 @@ def main() -> None:
     parser.add_argument("--modes", nargs="+", choices=(*MODES, *EXTRA_MODES), default=MODES, metavar="MODE")
     parser.add_argument("--targets", nargs="+", type=float, default=TARGETS, metavar="BPP")
     parser.add_argument("--frames", type=int, default=250, help="of made clips (default: 250)")
+    parser.add_argument("--size", type=_size, default=SIZE, help="of made clips (default: 192x112)")
     parser.add_argument("--clip-frames", type=int, default=60, help="of real ones, at most (default: 60)")
     parser.add_argument("--width", type=int, default=320, help="of real ones, at most (default: 320)")
     parser.add_argument("--seed", type=int, default=0)
