@@ -252,24 +252,20 @@ def judge(row: Cell) -> list[str]:
     if row.outcome != "done" or row.error is None:
         return misses
     error, mode = row.error, row.mode
-    if mode == "two-pass" and row.frames >= 10:
-        misses += [f"error {error:+.2f} %"] * (abs(error) > 1)
-        misses += [f"{row.lost:.3f} dB lost"] * (row.lost is not None and row.lost > 0.03)
-    if mode == "two-pass" and row.frames >= 100 and row.time is not None:
-        misses += [f"{row.time:.2f} × one pass"] * (row.time > 1.6)
-    if mode == "one-pass" and row.frames >= 250:
-        misses += [f"error {error:+.2f} %"] * (abs(error) > 4)
-    if mode == "one-pass" and row.settle is not None:
-        misses += [f"{row.settle} frames to settle"] * (row.settle > 2)
-    if mode == "size":
-        misses += [f"over by {error:.2f} %"] * (error > 0) + [f"{100 + error:.1f} % used"] * (error < -2)
-    if mode == "frame-bytes":
-        misses += [f"over by {error:.1f} %"] * (error > 0) + [f"{100 + error:.1f} % filled"] * (error < -5)
-    if mode == "psnr":
-        misses += [f"{error:+.3f} dB"] * (abs(error) > 0.1)
-    if row.underflows:
-        misses.append(f"{row.underflows} underflows")
-    return misses
+    lost, spent, settle = row.lost or 0.0, row.time or 0.0, row.settle or 0
+    broken = [
+        (mode == "two-pass" and row.frames >= 10 and abs(error) > 1, f"error {error:+.2f} %"),
+        (mode == "two-pass" and row.frames >= 10 and lost > 0.03, f"{lost:.3f} dB lost"),
+        (mode == "two-pass" and row.frames >= 100 and spent > 1.6, f"{spent:.2f} × one pass"),
+        (mode == "one-pass" and row.frames >= 250 and abs(error) > 4, f"error {error:+.2f} %"),
+        (mode == "one-pass" and settle > 2, f"{settle} frames to settle"),
+        (mode in ("size", "frame-bytes") and error > 0, f"over by {error:.2f} %"),
+        (mode == "size" and error < -2, f"{100 + error:.1f} % used"),
+        (mode == "frame-bytes" and error < -5, f"{100 + error:.1f} % filled"),
+        (mode == "psnr" and abs(error) > 0.1, f"{error:+.3f} dB"),
+        (bool(row.underflows), f"{row.underflows} underflows"),
+    ]
+    return misses + [words for is_broken, words in broken if is_broken]
 
 
 def finite(value: float | None) -> float | None:
