@@ -127,12 +127,20 @@ class MaeCodec(FrameCodec):
         """Bits of every frame (rows) at every rate index (columns), from the entropy model without coding."""
         bits = np.empty((len(frames), len(rate_indices)))
         blocks = self.network.load([frame.planes for frame in frames])
-        for column, rate_index in enumerate(rate_indices):
-            indices = self.network.index_tensor([rate_index] * len(frames))
-            quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
-            for row in range(len(frames)):
-                symbols, tables, _ = self.coded_string(quantised, row, rate_index)
-                bits[row, column] = self.tables.cost_bits(symbols, tables) + _ESTIMATED_FRAMING_BITS
+        samples = sum(frame.y.size for frame in frames)
+        together = max(1, min(BATCH_LIMIT // len(frames), TRIED_AT_ONCE // samples))
+        for start in range(0, len(rate_indices), together):
+            tried = rate_indices[start : start + together]
+            # Rate by rate, each with all frames.
+            indices = self.network.index_tensor(np.repeat(tried, len(frames)).tolist())
+            quantised = self.network.quantise(
+                self.network.analyse(blocks.repeat(len(tried), 1, 1, 1), indices), indices
+            )
+            for place, rate_index in enumerate(tried):
+                for row in range(len(frames)):
+                    symbols, tables, _ = self.coded_string(quantised, place * len(frames) + row, rate_index)
+                    cost = self.tables.cost_bits(symbols, tables) + _ESTIMATED_FRAMING_BITS
+                    bits[row, start + place] = cost
         return bits
 
     def coded_string(
@@ -244,6 +252,9 @@ class MaeCodec(FrameCodec):
         return _pass_masks(channels, height, width, self.network.two_passes)
 
 
+TRIED_AT_ONCE = 400_000
+"""Luma samples, counted at each rate, up to which rates are tried in one batch: beyond it a CPU's cache does not hold
+them, and one by one is as quick."""
 _ESTIMATED_FRAMING_BITS = 8 * 33
 """Header (about 29 bytes) and the ends of the coded string (4), for estimates."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from maevid.atomic import refuse_same_file
@@ -13,6 +13,7 @@ from maevid.codec.registry import DEFAULT_CODEC, open_codec
 from maevid.errors import UsageError
 from maevid.pipeline.events import (
     Aborted,
+    BesideVideo,
     Control,
     Event,
     Listener,
@@ -31,11 +32,13 @@ from maevid.rate import (
     RateResult,
     RateScale,
     StatisticsKey,
+    Trials,
     make_controller,
     read_statistics,
     write_statistics,
 )
 from maevid.report import FrameReport
+from maevid.stream.overhead import largest_overhead
 from maevid.stream.packet import MAX_PIXELS
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import VideoInfo
@@ -162,7 +165,7 @@ class _Job:
                         self._tell,
                         self.control,
                         options.measure,
-                        None if found is None else len(found.seconds),
+                        found,
                         self.wants_preview,
                         float(info.sample_aspect_ratio),
                     ).run(events)
@@ -173,8 +176,13 @@ class _Job:
                 write_statistics(options.statistics_out, key, found or FirstPass(), self.reports)
             for line in reader.warnings:
                 self.publish(Note(line))
+            self.publish(BesideVideo(writer.bytes_written - writer.packet_bytes, whole=True))
+            rate = controller.result()
+            if self.request.size is not None:
+                # The controller knows only what the container can take at most.
+                rate = replace(rate, achieved=float(writer.bytes_written))
             return CompressResult(
-                controller.result(),
+                rate,
                 writer.frames,
                 writer.bytes_written,
                 time.perf_counter() - began,
@@ -207,20 +215,23 @@ class _Job:
         if found is None:
             return make_controller(self.request, scale)
         timeline = found.timeline
-        overhead = found.other_bytes + writer.largest_overhead(
+        beside = writer.start() + found.other_bytes
+        beside += largest_overhead(
             pictures=len(found.seconds),
             sound=found.sound_packets,
             other=found.other_packets,
             seconds=timeline.duration,
             file_bytes=self.request.size or 0,
+            end=found.seconds[-1],
         )
+        self.publish(BesideVideo(beside, whole=True))
         return make_controller(
             self.request,
             scale,
             timeline=timeline,
             costs=found.costs,
             cuts=found.cuts,
-            overhead_bytes=overhead,
+            overhead_bytes=beside,
         )
 
     def _measure(self, codec: FrameCodec, scale: RateScale, info: VideoInfo) -> FirstPass | None:
@@ -232,5 +243,16 @@ class _Job:
         if not self.request.two_pass:
             return None
         self.publish(PhaseChanged(Phase.ANALYSIS, 1, 2))
+        # Where PSNR decides, every sampled frame needs its whole curve.
         needs_psnr = self.request.needs_psnr
-        return first_pass(options.input, options.stream, codec, scale, needs_psnr, self.publish, self.control)
+        near = None if needs_psnr else self.request.rate_near(info.duration)
+        return first_pass(
+            options.input,
+            options.stream,
+            codec,
+            Trials(scale.lowest, scale.highest, near),
+            self.publish,
+            self.control,
+            distortion=needs_psnr,
+            curve=options.measure,
+        )

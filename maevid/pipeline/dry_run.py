@@ -7,9 +7,9 @@ import time
 from maevid.codec.registry import open_codec
 from maevid.pipeline.compress import CompressOptions, ignore
 from maevid.pipeline.events import Control, Listener, Phase, PhaseChanged, Totals
-from maevid.pipeline.first_pass import TRIALS, first_pass
-from maevid.rate import Prediction, RateScale, predict
-from maevid.stream.writer import FILE_OVERHEAD, PICTURE_OVERHEAD, SOUND_OVERHEAD
+from maevid.pipeline.first_pass import first_pass
+from maevid.rate import Prediction, RateScale, Trials, predict
+from maevid.stream.overhead import largest_overhead
 from maevid.video.reader import VideoReader
 
 _HEADER_BYTES = 2000
@@ -29,15 +29,23 @@ def dry_run(
         publish(Totals(source=options.input, frames=reader.info.frames, codec=codec.name))
     publish(PhaseChanged(Phase.ANALYSIS))
     began = time.perf_counter()
-    found = first_pass(options.input, options.stream, codec, scale, True, publish, control or Control())
-    coded = len(found.costs) * TRIALS
-    overhead = _HEADER_BYTES + FILE_OVERHEAD + found.other_bytes + SOUND_OVERHEAD * found.sound_packets
+    trials = Trials(scale.lowest, scale.highest)
+    control = control or Control()
+    found = first_pass(options.input, options.stream, codec, trials, publish, control, distortion=True)
+    coded = sum(len(cost.bits) for cost in found.costs)
+    overhead = largest_overhead(
+        pictures=len(found.seconds),
+        sound=found.sound_packets,
+        other=found.other_packets,
+        seconds=found.timeline.duration,
+        file_bytes=options.request.size or 0,
+    )
     return predict(
         options.request,
         scale,
         timeline=found.timeline,
         costs=found.costs,
         cuts=found.cuts,
-        overhead_bytes=overhead + PICTURE_OVERHEAD * len(found.seconds),
+        overhead_bytes=_HEADER_BYTES + found.other_bytes + overhead,
         seconds_per_frame=(time.perf_counter() - began) / coded,
     )

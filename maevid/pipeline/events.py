@@ -85,6 +85,17 @@ class TargetChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class BesideVideo:
+    """Bytes of the output beside the pictures' packets: sound, subtitles, container.
+
+    ``whole`` says that they are those of the whole file, as far as that can be told; otherwise those so far.
+    """
+
+    bytes: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RdCurve:
     """The clip's rate-distortion curve, as far as known: points in rising rate (bits per pixel, PSNR-YUV in dB)."""
 
@@ -114,7 +125,16 @@ class Note:
 
 
 Event = (
-    Totals | PhaseChanged | Progress | PauseChanged | TargetChanged | RdCurve | Preview | Note | FrameReport
+    Totals
+    | PhaseChanged
+    | Progress
+    | PauseChanged
+    | TargetChanged
+    | BesideVideo
+    | RdCurve
+    | Preview
+    | Note
+    | FrameReport
 )
 Listener = Callable[[Event], None]
 

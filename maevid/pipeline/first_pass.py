@@ -12,7 +12,7 @@ from maevid.errors import InputError
 from maevid.pipeline.events import Control, Listener, Progress, RdCurve
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.prefetch import Prefetch
-from maevid.rate import FirstPass, FrameCost, RateScale, SceneWatcher, trial_indices
+from maevid.rate import FirstPass, FrameCost, SceneWatcher, Trials
 from maevid.report import weighted_psnr
 from maevid.video.frame import Frame
 from maevid.video.reader import VideoReader
@@ -24,8 +24,7 @@ READ_AHEAD = 8
 SHORT_CLIP = 24
 """Clips up to so many frames are measured whole."""
 SAMPLE_EVERY = 6
-"""In longer ones every sixth frame of each scene is, and each scene's first and last."""
-TRIALS = 5
+"""In longer ones every sixth frame of each scene is."""
 
 
 def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]:
@@ -34,35 +33,32 @@ def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]
     ``frames`` gives each frame and whether a scene starts with it. Yields (number, frame), in order.
     """
     held: list[tuple[int, Frame, bool]] = []
-    chosen, scene, last, number = -1, 0, None, 0
+    scene = 0
     for number, (frame, cut) in enumerate(frames):
         if number < SHORT_CLIP:
             held.append((number, frame, cut))
             continue
-        backlog = [*held, (number, frame, cut)] if held else [(number, frame, cut)]
-        held = []
+        backlog, held = [*held, (number, frame, cut)], []
         for at, picture, starts in backlog:
             if starts:
-                if last is not None and last[0] != chosen:
-                    yield last
                 scene = at
             if (at - scene) % SAMPLE_EVERY == 0:
-                chosen = at
                 yield at, picture
-            last = (at, picture)
-    if held:
-        yield from ((at, frame) for at, frame, _ in held)
-    elif last is not None and last[0] != chosen:
-        yield last
+    yield from ((at, frame) for at, frame, _ in held)
 
 
 class FirstPassRunner:
-    """Measures one clip with one codec. ``distortion`` measures PSNR-Y as well (by coding for real)."""
+    """Measures one clip with one codec, at the rate indices that ``trials`` names.
 
-    def __init__(self, codec: FrameCodec, lowest: int, highest: int, *, distortion: bool) -> None:
+    ``distortion`` measures the PSNR-Y of every sampled frame as well, ``curve`` the R-D curve of those that are tried
+    over the whole range (both by coding for real).
+    """
+
+    def __init__(self, codec: FrameCodec, trials: Trials, *, distortion: bool, curve: bool = False) -> None:
         self.codec = codec
-        self.indices = trial_indices(lowest, highest, TRIALS)
+        self.trials = trials
         self.distortion = distortion
+        self.curve = curve or distortion
         self.found = FirstPass()
         self._points: list[list[tuple[float, float]]] = []
 
@@ -72,7 +68,9 @@ class FirstPassRunner:
         Where distortion is measured, the mean of the sampled frames is published as the clip's R-D curve.
         """
         for number, frame in sampled(self._watched(frames, publish, control)):
-            self.found.costs.append(self._measure(number, frame))
+            cost = self._measure(number, frame)
+            self.found.costs.append(cost)
+            self.trials.learn(cost.bits)
         if self._points:
             rates, decibels = np.mean(self._points, axis=0).T.tolist()
             publish(RdCurve(tuple(rates), tuple(decibels)))
@@ -95,13 +93,34 @@ class FirstPassRunner:
             publish(Progress(number + 1))
 
     def _measure(self, number: int, frame: Frame) -> FrameCost:
-        if not self.distortion:
-            bits = self.codec.estimate_bits([frame], self.indices)[0]
-            return FrameCost(number, dict(zip(self.indices, np.maximum(bits, 1.0).tolist(), strict=True)))
+        over_range = self.trials.first()
+        bits: dict[int, float] = {}
+        decibels: dict[int, float] = {}
+        if over_range and self.curve:
+            bits, decibels = self._code(frame, over_range)
+        elif over_range:
+            bits = self._estimate(frame, over_range)
+        near = self.trials.near(bits, self._seconds_per_frame())
+        if near:
+            bits = bits | self._estimate(frame, near)
+        return FrameCost(number, bits, decibels if self.distortion else {})
+
+    def _seconds_per_frame(self) -> float:
+        seconds = self.found.seconds
+        if len(seconds) > 1:
+            return (seconds[-1] - seconds[0]) / (len(seconds) - 1)
+        return self.found.timeline.duration
+
+    def _estimate(self, frame: Frame, indices: tuple[int, ...]) -> dict[int, float]:
+        bits = self.codec.estimate_bits([frame], indices)[0]
+        return dict(zip(indices, np.maximum(bits, 1.0).tolist(), strict=True))
+
+    def _code(self, frame: Frame, indices: tuple[int, ...]) -> tuple[dict[int, float], dict[int, float]]:
+        """Bits and PSNR-Y of the frame coded for real, and a line of the R-D curve."""
         rates: dict[int, float] = {}
         decibels: dict[int, float] = {}
         points: list[tuple[float, float]] = []
-        for index in self.indices:
+        for index in indices:
             encoded = self.codec.encode(frame, index, reconstruct=True)
             assert encoded.reconstruction is not None
             rates[index] = 8.0 * len(encoded.packet.to_bytes())
@@ -109,20 +128,25 @@ class FirstPassRunner:
             decibels[index] = measured["y"]
             points.append((rates[index] / frame.y.size, weighted_psnr(measured)))
         self._points.append(points)
-        return FrameCost(number, rates, decibels)
+        return rates, decibels
 
 
 def first_pass(
     path: str,
     stream: int | None,
     codec: FrameCodec,
-    scale: RateScale,
-    distortion: bool,
+    trials: Trials,
     publish: Listener,
     control: Control,
+    *,
+    distortion: bool,
+    curve: bool = False,
 ) -> FirstPass:
-    """Read and measure a whole clip. Raises InputError where it has no frame, and Aborted."""
-    runner = FirstPassRunner(codec, scale.lowest, scale.highest, distortion=distortion)
+    """Read and measure a whole clip as :class:`FirstPassRunner` does.
+
+    Raises InputError where it has no frame, and Aborted.
+    """
+    runner = FirstPassRunner(codec, trials, distortion=distortion, curve=curve)
     with VideoReader(path, stream=stream) as reader:
         events = Prefetch(events_of(reader), READ_AHEAD)
 

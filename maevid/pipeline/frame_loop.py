@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from maevid.codec.interface import Encoded, FrameCodec
 from maevid.errors import InputError
-from maevid.pipeline.events import Control, Listener, TargetChanged
+from maevid.pipeline.events import BesideVideo, Control, Listener, TargetChanged
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.preview import make_preview
-from maevid.rate import FrameCost, FrameStatistics, RateController, SceneWatcher
+from maevid.rate import FirstPass, FrameCost, FrameStatistics, RateController, SceneWatcher
 from maevid.report import FrameReport
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import Frame
@@ -27,10 +27,10 @@ BATCH_SAMPLES = 400_000
 
 @dataclass
 class _Waiting:
-    """A frame that is read and not yet coded."""
+    """A frame that is read and not yet coded; without ``statistics`` where cuts are known and nobody asks for more."""
 
     frame: Frame
-    statistics: FrameStatistics
+    statistics: FrameStatistics | None
     cut: bool
     read_seconds: float
 
@@ -40,7 +40,7 @@ class FrameLoop:
     """Drives one codec with one controller into one file.
 
     ``measure`` decodes every frame again for its PSNR, and then ``wants_preview`` is asked whether a picture of it
-    would be shown. ``planned`` is how many frames the controller knows of, None when it knows of none.
+    would be shown. ``first`` is what the first pass found, None where there was none.
     """
 
     codec: FrameCodec
@@ -49,7 +49,7 @@ class FrameLoop:
     publish: Listener
     control: Control
     measure: bool
-    planned: int | None
+    first: FirstPass | None
     wants_preview: Callable[[], bool]
     pixel_aspect: float = 1.0
 
@@ -58,6 +58,8 @@ class FrameLoop:
         self._number = 0
         self._batch = 1
         self._watch = SceneWatcher()
+        self._cuts = None if self.first is None or self.controller.lookahead else {0, *self.first.cuts}
+        self._pushed = 0
         self._began = time.perf_counter()
 
     def run(self, events: Iterable[Frame | av.Packet[Any]]) -> None:
@@ -67,8 +69,12 @@ class FrameLoop:
             if isinstance(event, Frame):
                 if self.push(event) and self.control.finishing:
                     return
-            else:
-                self.writer.copy(event)
+                continue
+            self.writer.copy(event)
+            if self.first is None:
+                # Nobody has counted ahead. What the muxer holds back is missing; it is little.
+                beside = max(self.writer.bytes_written - self.writer.packet_bytes, 0)
+                self.publish(BesideVideo(beside, whole=False))
         self.flush()
 
     def push(self, frame: Frame) -> bool:
@@ -76,7 +82,11 @@ class FrameLoop:
 
         Raises InputError for more frames than were planned, TargetError for a limit that cannot be kept, Aborted.
         """
-        statistics, cut = self._watch(frame.y, frame.seconds)
+        if self._cuts is None:
+            statistics, cut = self._watch(frame.y, frame.seconds)
+        else:
+            statistics, cut = None, self._pushed in self._cuts
+        self._pushed += 1
         self._waiting.append(_Waiting(frame, statistics, cut, time.perf_counter() - self._began))
         self._batch = max(1, min(self.controller.in_flight, BATCH_SAMPLES // (frame.width * frame.height)))
         enough = len(self._waiting) >= self._batch + max(self.controller.lookahead, 1) - 1
@@ -98,7 +108,8 @@ class FrameLoop:
         indices = []
         for offset in range(count):
             end = min(offset + self.controller.lookahead, len(self._waiting))
-            lookahead = [self._waiting[k].statistics for k in range(offset, end)]
+            ahead = (self._waiting[k].statistics for k in range(offset, end))
+            lookahead = [statistics for statistics in ahead if statistics is not None]
             self._probe(self._number + offset, self._waiting[offset].frame, lookahead)
             indices.append(self.controller.next_index(self._number + offset, lookahead))
         items = [self._waiting.popleft() for _ in range(count)]
@@ -109,13 +120,16 @@ class FrameLoop:
 
     def _allowed(self, count: int) -> int:
         """How many of ``count`` frames the plan has room for."""
-        if self.planned is None or self._number + count <= self.planned:
+        if self.first is None:
+            return count
+        planned = len(self.first.seconds)
+        if self._number + count <= planned:
             return count
         if self.control.finishing:
             # The first pass was ended early: what it has seen is coded.
-            return self.planned - self._number
+            return planned - self._number
         raise InputError(
-            f"there are more than the {self.planned} frames that the first pass or the statistics have: "
+            f"there are more than the {planned} frames that the first pass or the statistics have: "
             "they belong to another clip, or the input has grown"
         )
 

@@ -45,6 +45,7 @@ from maevid.rate.scale import RateScale
 from maevid.rate.statistics import FrameStatistics, LumaAnalyser, SceneWatcher, find_cuts, is_cut, is_fade
 from maevid.rate.store import FirstPass, Statistics, StatisticsKey, read_statistics, write_statistics
 from maevid.rate.timeline import Timeline
+from maevid.rate.trials import Trials
 from maevid.rate.verify import Underflow, leaky_bucket
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "Statistics",
     "StatisticsKey",
     "Timeline",
+    "Trials",
     "Underflow",
     "Zone",
     "find_cuts",

@@ -9,6 +9,7 @@ and J. Butland, 1984) and continued by straight lines, that is by the power law,
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -78,20 +79,30 @@ class Curves:
 
 
 def _rows(points: Sequence[Mapping[int, float]], logarithm: bool) -> tuple[Array, Array]:
-    """Common knots, and the values of every row on them."""
+    """Common knots, and the values of every row on them.
+
+    A row that lacks knots follows the nearest row that spans the whole range, at its own distance from it.
+    """
+    if not all(points):
+        raise ValueError("a measured frame needs at least one rate index")
     knots = sorted({index for row in points for index in row})
+    grid = np.asarray(knots, dtype=np.float64)
+    owns = [np.array(sorted(row), dtype=np.float64) for row in points]
+    heights = [np.array([row[i] for i in sorted(row)], dtype=np.float64) for row in points]
+    if logarithm:
+        heights = [np.log(np.maximum(row, 1.0)) for row in heights]
+    keys = [n for n, own in enumerate(owns) if own[0] == grid[0] and own[-1] == grid[-1]]
     values = np.empty((len(points), len(knots)))
-    for at, row in zip(values, points, strict=True):
-        own = sorted(row)
-        heights = np.array([[row[i] for i in own]], dtype=np.float64)
-        if logarithm:
-            heights = np.log(np.maximum(heights, 1.0))
-        if own == knots:
-            at[:] = heights[0]
-        else:
-            curve = Curves(own, heights)
-            at[:] = [curve.at(float(k))[0] for k in knots]
-    return np.asarray(knots, dtype=np.float64), values
+    for n in keys or range(len(points)):
+        whole = owns[n].size == grid.size
+        curve = None if whole else Curves(owns[n].tolist(), heights[n][None])
+        values[n] = heights[n] if curve is None else [curve.at(float(k))[0] for k in knots]
+    for n in sorted(set(range(len(points))).difference(keys)) if keys else ():
+        after = bisect_left(keys, n)
+        key = values[min(keys[max(after - 1, 0) : after + 1], key=lambda k: abs(k - n))]
+        away = heights[n] - key[np.searchsorted(grid, owns[n])]
+        values[n] = key + np.interp(grid, owns[n], away)
+    return grid, values
 
 
 def _spread(values: Array, measured: Array, frames: int, cuts: Sequence[int]) -> Array:

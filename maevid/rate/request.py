@@ -65,6 +65,12 @@ class RateRequest:
         """Whether the first pass must measure distortion as well as rate."""
         return self.two_pass and (self.psnr is not None or self.smooth > 0)
 
+    def rate_near(self, duration: float | None) -> float | None:
+        """The bitrate (bit/s) near which a clip of ``duration`` seconds (None: unknown) will end, if known."""
+        if self.size is not None and duration:
+            return 8 * self.size / duration
+        return self.bitrate
+
     @property
     def buffer_bits(self) -> float | None:
         """Size of the leaky bucket in bits; None without a peak limit."""

@@ -41,18 +41,6 @@ _OPTIONS = {
 }
 _KNOWN_AT_THE_END = ("NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "BPS")
 
-PICTURE_OVERHEAD = 9 + 20 + 31
-"""Bytes that the container adds to a picture at most: its block's header, a cluster's, and an entry in the
-cues."""
-OTHER_OVERHEAD = 17 + 20
-"""Bytes that the container adds to a packet of another stream at most: block group and cluster."""
-SOUND_OVERHEAD = 9
-"""The same for a packet of sound, which needs no block group and starts a cluster only at a cluster's limits."""
-CLUSTER_OVERHEAD, CLUSTER_SECONDS, CLUSTER_BYTES = 20, 5, 5_000_000
-"""Bytes of a cluster's header, and libavformat's limits of a cluster that no picture ends."""
-FILE_OVERHEAD = 64
-"""Bytes that the container adds at the end, whatever the file holds."""
-
 
 class StreamWriter:
     """Writes packets in presentation order, and what is copied from a source, to a maevid file.
@@ -148,8 +136,8 @@ class StreamWriter:
     def start(self) -> int:
         """Write the header now, not with the first packet; returns its bytes, attachments and all counted.
 
-        The file that :meth:`close` completes has at most as many bytes as the header, FILE_OVERHEAD, all
-        payloads, PICTURE_OVERHEAD for each picture and OTHER_OVERHEAD for each packet of another stream.
+        The file that :meth:`close` completes has all payloads more, and at most what
+        :func:`~maevid.stream.overhead.largest_overhead` says.
         """
         if not self._header_bytes:
             with self._failing_clearly():
@@ -159,18 +147,6 @@ class StreamWriter:
                 with self._atomic.temporary.open("r+b") as file:
                     self._edit_tracks(file)
         return self._header_bytes
-
-    def largest_overhead(
-        self, *, pictures: int, sound: int, other: int, seconds: float, file_bytes: int
-    ) -> int:
-        """Most bytes that the file can have beside the payloads of all packets; writes the header.
-
-        For so many pictures and packets of ``sound`` and ``other`` streams in ``seconds``, in a file of about
-        ``file_bytes``.
-        """
-        full = int(seconds / CLUSTER_SECONDS + file_bytes / CLUSTER_BYTES)
-        blocks = PICTURE_OVERHEAD * pictures + SOUND_OVERHEAD * sound + OTHER_OVERHEAD * other
-        return self.start() + FILE_OVERHEAD + blocks + CLUSTER_OVERHEAD * (2 + full)
 
     def write(self, packet: Packet) -> int:
         """Write one coded picture; returns its bytes. Raises ValueError for a packet of another model."""

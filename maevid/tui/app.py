@@ -22,6 +22,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from maevid.errors import UsageError
+from maevid.tui.graphics import ask_terminal
 from maevid.tui.inspect import InspectScreen
 from maevid.tui.live import LiveScreen
 from maevid.tui.mailbox import Mailbox, Snapshot
@@ -129,6 +130,7 @@ def run_live(session: EncodeSession, light: bool = False) -> Snapshot:
     aborts the session. Raises UsageError without a terminal, before anything starts.
     """
     require_terminal()
+    graphics = ask_terminal()
     mailbox = Mailbox()
     session.start(mailbox)
 
@@ -139,7 +141,7 @@ def run_live(session: EncodeSession, light: bool = False) -> Snapshot:
     _leave_with_terminal(abort)
     crash: BaseException | None = None
     try:
-        app = MaevidApp(LiveScreen(session, mailbox), light)
+        app = MaevidApp(LiveScreen(session, mailbox, graphics), light)
         with _sized_by_its_terminal():
             app.run()
         crash = app.crash
@@ -163,7 +165,7 @@ def run_inspect(session: InspectSession, folder: Path | None = None, light: bool
     """Show a finished file or a recording until the user leaves; exports go to ``folder`` (the current one)."""
     require_terminal("inspect")
     _leave_with_terminal(lambda: None)
-    app = MaevidApp(InspectScreen(session, folder or Path.cwd()), light)
+    app = MaevidApp(InspectScreen(session, folder or Path.cwd(), ask_terminal()), light)
     with _sized_by_its_terminal():
         app.run()
     if app.crash is not None:

@@ -43,6 +43,10 @@ WIDTH = sum(column.width for column in COLUMNS) + 3
 """Cells for all columns and the marks at the end."""
 
 
+_JUMPS = Binding.Group("jump ")
+"""Keys that a narrow footer has no room for."""
+
+
 class FrameTable(ScrollView, can_focus=True):
     """Frames by one key, a cursor, a header that stays and shows the order. ``position`` is the frame at the cursor."""
 
@@ -73,11 +77,11 @@ class FrameTable(ScrollView, can_focus=True):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,left,k", "move(-1)", "previous", show=False),
-        Binding("down,right,j", "move(1)", "next", show=False),
-        Binding("pageup", "page(-1)", "page up", show=False),
-        Binding("pagedown", "page(1)", "page down", show=False),
-        Binding("home,g", "edge(0)", "first", show=False),
-        Binding("end,G", "edge(-1)", "last", show=False),
+        Binding("down,right,j", "move(1)", "go", key_display="↑↓", tooltip="The previous or next frame"),
+        Binding("pageup", "page(-1)", "page up", key_display="PgUp", group=_JUMPS),
+        Binding("pagedown", "page(1)", "page down", key_display="PgDn", group=_JUMPS),
+        Binding("home,g", "edge(0)", "first", key_display="Home", group=_JUMPS),
+        Binding("end,G", "edge(-1)", "last", key_display="End", group=_JUMPS),
     ]
 
     def __init__(self, columns: FrameColumns, *, id: str | None = None) -> None:

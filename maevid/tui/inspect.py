@@ -24,6 +24,7 @@ from maevid.tui.export import export_all
 from maevid.tui.fetch import Checked, Fetched, Fetcher
 from maevid.tui.figures import Scene, bitrate_figure, lambda_figure, rd_figure, size_figure
 from maevid.tui.frame_table import FrameTable, next_sort
+from maevid.tui.graphics import Graphics
 from maevid.tui.panels import TitleLine
 from maevid.tui.picture import GAIN, Rgb, block_map_rgb, difference_rgb, picture_rgb
 from maevid.tui.picture_widget import Panel, PictureWidget
@@ -44,12 +45,12 @@ class InspectScreen(Screen[None]):
         Binding("s", "sort", "sort"),
         Binding("r", "reverse", "rev"),
         Binding("w", "worst", "worst"),
-        Binding("m", "map", "bits"),
+        Binding("m", "map", "map"),
         Binding("v", "view", "view"),
-        Binding("c", "check", "check"),
+        Binding("c", "check", "CRC"),
         Binding("i", "facts", "info"),
         Binding("e", "export", "save"),
-        Binding("t", "app.switch_theme", "theme"),
+        Binding("t", "app.switch_theme", "dark"),
         Binding("q", "app.quit", "quit"),
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("ctrl+c,ctrl+q", "app.quit", "quit", show=False),
@@ -67,11 +68,13 @@ class InspectScreen(Screen[None]):
     InspectScreen.plots #lower { display: none; }
 
     InspectScreen.-narrow FrameTable { width: 34; }
+    InspectScreen.-narrow KeyGroup, InspectScreen.-narrow FooterLabel { display: none; }
     InspectScreen.-narrow #lower, InspectScreen.-low #lower { display: none; }
     """
 
-    def __init__(self, session: InspectSession, folder: Path) -> None:
+    def __init__(self, session: InspectSession, folder: Path, graphics: Graphics | None = None) -> None:
         super().__init__()
+        self._graphics = graphics
         self._session = session
         self._folder = folder
         self._columns = FrameColumns(session.reports)
@@ -98,7 +101,7 @@ class InspectScreen(Screen[None]):
             with Horizontal(id="upper"):
                 yield FrameTable(self._columns)
                 with Vertical(id="right"):
-                    yield PictureWidget(id="pictures", empty="decoding")
+                    yield PictureWidget(graphics=self._graphics, id="pictures", empty="decoding")
                     yield FrameDetail()
                 with Vertical(id="plots"):
                     yield PlotWidget(id="rd")
@@ -315,10 +318,11 @@ def picture_panels(fetched: Fetched, report: FrameReport, mode: int) -> list[Pan
         return block_map_rgb(bits, (report.width, report.height), columns, rows, rgb if mode == 1 else None)
 
     caption = f"coded {report.index}" if bits is None or mode == 0 else f"coded {report.index}, {MAPS[mode]}"
-    panels = [Panel(caption, aspect, coded_rgb)]
+    size = (width, height)
+    panels = [Panel(caption, aspect, size, coded_rgb)]
     if source is not None:
         panels += [
-            Panel("source", aspect, lambda c, r: picture_rgb(source, color, c, r)),
-            Panel(f"difference ×{GAIN}", aspect, lambda c, r: difference_rgb(source, coded, c, r)),
+            Panel("source", aspect, size, lambda c, r: picture_rgb(source, color, c, r)),
+            Panel(f"difference ×{GAIN}", aspect, size, lambda c, r: difference_rgb(source, coded, c, r)),
         ]
     return panels

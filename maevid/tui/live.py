@@ -15,6 +15,7 @@ from maevid.pipeline.events import Phase, Preview
 from maevid.tui.columns import moment_of
 from maevid.tui.dialogs import LIVE_HELP, ConfirmScreen, TextScreen
 from maevid.tui.figures import Scene, bitrate_figure, lambda_figure, rd_figure, size_figure
+from maevid.tui.graphics import Graphics
 from maevid.tui.mailbox import Mailbox, Snapshot
 from maevid.tui.panels import NumbersPanel, ProgressLine, TitleLine
 from maevid.tui.picture import GAIN, difference_rgb, picture_rgb
@@ -69,8 +70,9 @@ class LiveScreen(Screen[None]):
     LiveScreen.-narrow.picture #pictures, LiveScreen.-low.picture #pictures { display: block; }
     """
 
-    def __init__(self, session: EncodeSession, mailbox: Mailbox) -> None:
+    def __init__(self, session: EncodeSession, mailbox: Mailbox, graphics: Graphics | None = None) -> None:
         super().__init__()
+        self._graphics = graphics
         self._session = session
         self._mailbox = mailbox
         self._seen = -1
@@ -94,7 +96,7 @@ class LiveScreen(Screen[None]):
                     with Horizontal(id="lambdas", classes="pair"):
                         yield PlotWidget(id="size")
                         yield PlotWidget(id="lambda")
-            yield PictureWidget(id="pictures", empty="no picture yet")
+            yield PictureWidget(graphics=self._graphics, id="pictures", empty="no picture yet")
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -257,9 +259,9 @@ def preview_panels(preview: Preview) -> list[Panel]:
     """Source, coded and their amplified difference."""
     height, width = preview.coded[0].shape
     aspect = width / height * preview.pixel_aspect
-    source, coded, color = preview.source, preview.coded, preview.color
+    source, coded, color, size = preview.source, preview.coded, preview.color, (width, height)
     return [
-        Panel(f"source {preview.index}", aspect, lambda c, r: picture_rgb(source, color, c, r)),
-        Panel("coded", aspect, lambda c, r: picture_rgb(coded, color, c, r)),
-        Panel(f"difference ×{GAIN}", aspect, lambda c, r: difference_rgb(source, coded, c, r)),
+        Panel(f"source {preview.index}", aspect, size, lambda c, r: picture_rgb(source, color, c, r)),
+        Panel("coded", aspect, size, lambda c, r: picture_rgb(coded, color, c, r)),
+        Panel(f"difference ×{GAIN}", aspect, size, lambda c, r: difference_rgb(source, coded, c, r)),
     ]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from maevid.pipeline.events import (
+    BesideVideo,
     Event,
     Note,
     PauseChanged,
@@ -99,7 +100,8 @@ class Snapshot:
     """Everything the display draws, at one moment. Speeds are wall time with pauses taken out.
 
     ``done`` counts frames of the present phase, ``elapsed`` is since the start and ``phase_elapsed`` since the phase
-    began; ``targets`` holds (presentation second, bits per second) from which each target held.
+    began; ``targets`` holds (presentation second, bits per second) from which each target held; ``beside`` is what the
+    file has beside the pictures, None as long as it is not known.
     """
 
     version: int
@@ -117,6 +119,7 @@ class Snapshot:
     bitrate_now: float | None = None
     target: float | None = None
     targets: tuple[tuple[float, float], ...] = ()
+    beside: BesideVideo | None = None
     curve: RdCurve | None = None
     preview: Preview | None = None
     last: FrameReport | None = None
@@ -137,6 +140,7 @@ class Mailbox:
         self._done = 0
         self._target: float | None = None
         self._targets: list[tuple[float, float]] = []
+        self._beside: BesideVideo | None = None
         self._curve: RdCurve | None = None
         self._notes: deque[str] = deque(maxlen=MAX_NOTES)
         self._preview: Preview | None = None
@@ -175,6 +179,8 @@ class Mailbox:
                     self._aim(event.bitrate)
                 case PauseChanged():
                     self._pause(event.paused)
+                case BesideVideo():
+                    self._beside = event
                 case RdCurve():
                     self._curve = event
                 case Note():
@@ -270,6 +276,7 @@ class Mailbox:
                 bitrate_now=sum(bits for _, bits, _ in self._second) / span if span > 0 else None,
                 target=self._target,
                 targets=tuple(self._targets),
+                beside=self._beside,
                 curve=self._curve,
                 preview=self._preview,
                 last=self._last,

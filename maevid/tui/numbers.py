@@ -66,6 +66,17 @@ def final_bits(snapshot: Snapshot) -> float | None:
     return None if average is None else summary.bits + average * rest
 
 
+def final_file_bits(snapshot: Snapshot) -> float | None:
+    """The same of the whole file, with sound and container; None as long as these are not known."""
+    video, beside, summary = final_bits(snapshot), snapshot.beside, snapshot.summary
+    if video is None or beside is None:
+        return None
+    part = 1.0
+    if not beside.whole and snapshot.totals is not None and snapshot.totals.duration and summary.seconds > 0:
+        part = min(summary.seconds / snapshot.totals.duration, 1.0)
+    return video + 8 * beside.bytes / part
+
+
 def number_rows(snapshot: Snapshot, height: int) -> list[Row]:
     """All rows in ``height`` lines; where it is low with stage times in two lines and no space between."""
     groups = [_speed(snapshot), _rate(snapshot), _quality(snapshot), _buffer(snapshot), _stages(snapshot)]
@@ -110,8 +121,15 @@ def _rate(s: Snapshot) -> list[Row]:
                 significant(summary.bits / pixels if pixels else None, 3),
             ),
         ),
-        Row("video size" if s.phase is Phase.DONE else "final video", ("", size(final_bits(s)))),
+        _final(s),
     ]
+
+
+def _final(s: Snapshot) -> Row:
+    whole = final_file_bits(s)
+    what = "video" if whole is None else "file"
+    label = f"{what} size" if s.phase is Phase.DONE else f"final {what}"
+    return Row(label, ("", size(final_bits(s) if whole is None else whole)))
 
 
 def _quality(s: Snapshot) -> list[Row]:

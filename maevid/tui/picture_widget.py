@@ -1,8 +1,11 @@
-"""Pictures side by side in half-block cells: two pixels a cell, the upper as foreground and the lower as background."""
+"""Pictures side by side: in pixels where the terminal can, else in half-block cells, two pixels a cell.
+
+Of a half-block cell the upper pixel is the foreground and the lower the background.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,15 +17,20 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
+from maevid.tui.graphics import MOST_CELLS, Graphics, forget_picture, placeholders, send_picture
 from maevid.tui.picture import Rgb, fit
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture: its caption, its shape (width over height as shown), and who draws it at columns × rows pixels."""
+    """One picture: caption, shape (width over height as shown), size, and who draws it at columns × rows pixels.
+
+    ``size`` is (width, height) in samples: it is not drawn larger than that where the terminal can enlarge it.
+    """
 
     caption: str
     aspect: float
+    size: tuple[int, int]
     draw: Callable[[int, int], Rgb]
 
 
@@ -47,8 +55,18 @@ class PictureWidget(Widget):
     PictureWidget > .picture--empty { color: $plot-label; }
     """
 
-    def __init__(self, *, empty: str = "", id: str | None = None, classes: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        graphics: Graphics | None = None,
+        empty: str = "",
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
         super().__init__(id=id, classes=classes)
+        self._graphics = graphics
+        self._sent: list[int] = []
+        self._old: list[int] = []
         self._panels: Sequence[Panel] = ()
         self._empty = empty
         self._rows: list[Strip] = []
@@ -74,7 +92,19 @@ class PictureWidget(Widget):
             self._rows = self._draw(*size)
         return self._rows[y] if y < len(self._rows) else Strip.blank(size[0], self.rich_style)
 
+    def on_unmount(self) -> None:
+        """Free the terminal's pictures."""
+        self._send("".join(forget_picture(number) for number in [*self._old, *self._sent]))
+
+    def _send(self, sequences: str) -> None:
+        driver = self.app._driver
+        if sequences and driver is not None:
+            driver.write(sequences)
+
     def _draw(self, width: int, height: int) -> list[Strip]:
+        # What stands on the screen now is freed with the next pictures only: it is not yet drawn over.
+        self._send("".join(forget_picture(number) for number in self._old))
+        self._old, self._sent = self._sent, []
         base = self.rich_style
         if not self._panels:
             text = self._empty[:width]
@@ -99,10 +129,29 @@ class PictureWidget(Widget):
         if box.height < 2:
             return
         columns, pixels = fit(panel.aspect, 1.0, box.width, 2 * (box.height - 1))
+        left, top = box.left + (box.width - columns) // 2, box.top + 1
+        if self._graphics is not None and max(columns, pixels // 2) <= MOST_CELLS:
+            for row, cells in enumerate(self._in_pixels(self._graphics, panel, columns, pixels // 2)):
+                grid[top + row][left : left + columns] = cells
+            return
         rgb = panel.draw(columns, pixels)
-        left = box.left + (box.width - columns) // 2
         for row in range(pixels // 2):
-            grid[box.top + 1 + row][left : left + columns] = half_blocks(rgb[2 * row], rgb[2 * row + 1])
+            grid[top + row][left : left + columns] = half_blocks(rgb[2 * row], rgb[2 * row + 1])
+
+    def _in_pixels(
+        self, graphics: Graphics, panel: Panel, columns: int, rows: int
+    ) -> Iterator[list[Segment]]:
+        """Send a picture; the rows of cells that show it."""
+        number = graphics.number()
+        width, height = (
+            min(cells * pixels, samples)
+            for cells, pixels, samples in zip((columns, rows), graphics.cell, panel.size, strict=True)
+        )
+        self._send(send_picture(number, panel.draw(width, height), columns, rows))
+        self._sent.append(number)
+        style = Style.from_color(_color([number >> 16, number >> 8 & 0xFF, number & 0xFF]))
+        for row in range(rows):
+            yield [Segment(cell, style) for cell in placeholders(row, columns)]
 
 
 def half_blocks(upper: Rgb, lower: Rgb) -> list[Segment]:

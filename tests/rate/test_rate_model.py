@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maevid.errors import UsageError
-from maevid.rate import FrameCost, RateRequest, RateScale, Timeline, Zone, sample_frames, trial_indices
+from maevid.rate import (
+    FrameCost,
+    RateRequest,
+    RateScale,
+    Timeline,
+    Trials,
+    Zone,
+    sample_frames,
+    trial_indices,
+)
 from maevid.rate.model import Curves, RateModel
 from maevid.rate.shape import Bounds, Shape
 
@@ -167,3 +176,57 @@ def test_smoothing_gives_frames_with_more_distortion_a_larger_lambda():
     assert lams[0] / lams[1] == pytest.approx(10**0.5)
     assert lams[1] == pytest.approx(SCALE.lam(128))
     assert lams[1] / lams[2] == pytest.approx(10**0.5)
+
+
+def test_a_frame_tried_at_few_indices_is_lent_the_shape_of_the_nearest_key_frame():
+    def bits(frame, index):
+        return 300 + 500 * (1 + frame) * math.exp(index / 60 - (index / 255) ** 2)
+
+    ladder = trial_indices(0, 255)
+    costs = [FrameCost(f, {i: bits(f, i) for i in (ladder if f in (0, 7) else (96, 112))}) for f in range(8)]
+    model = RateModel(costs, 8)
+    for index in (100, 104, 110):
+        expected = [bits(f, index) for f in range(8)]
+        assert model.bits(float(index)) == pytest.approx(expected, rel=0.02)
+    for index in (20, 200, 255):
+        assert model.bits(float(index)) == pytest.approx([bits(f, index) for f in range(8)], rel=0.2)
+
+
+def test_trials_stay_near_the_target_after_the_first_frame():
+    def bits(frame, index):
+        return (2000 + 100 * frame) * math.exp(index / 60)
+
+    trials = Trials(0, 255, bitrate=25 * 2000 * math.exp(150 / 60))
+    tried = []
+    for frame in range(17):
+        first = trials.first()
+        measured = {i: bits(frame, i) for i in first}
+        near = trials.near(measured, 1 / 25)
+        measured |= {i: bits(frame, i) for i in near}
+        trials.learn(measured)
+        tried.append((first, near))
+    assert [bool(first) for first, _ in tried] == [f % 8 == 0 for f in range(17)]
+    assert tried[0] == (trial_indices(0, 255), (144, 160))
+    assert all(len(near) <= 2 for _, near in tried)
+    # The frames grow: the index at which all so far have the rate sinks.
+    mean = 2000 + 100 * 8
+    sunk = 150 - 60 * math.log(mean / 2000)
+    assert {16 * (sunk // 16), 16 * (sunk // 16 + 1)} <= {*tried[-1][0], *tried[-1][1]}
+
+
+def test_trials_without_a_rate_to_come_near_to_go_over_the_range_on_every_frame():
+    trials = Trials(10, 90)
+    for _ in range(3):
+        assert trials.first() == trial_indices(10, 90)
+        assert trials.near(dict.fromkeys(trials.first(), 8.0), 0.04) == ()
+        trials.learn({10: 8.0})
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1e12])
+def test_trials_of_a_rate_out_of_reach_stay_on_the_scale(rate):
+    trials = Trials(3, 200, rate)
+    measured = {i: 100.0 + i for i in trials.first()}
+    near = trials.near(measured, 0.04)
+    assert all(3 <= i <= 200 for i in near)
+    trials.learn(measured | {i: 100.0 + i for i in near})
+    assert trials.near({}, 0.04)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tui_simulated import CURVE, many, numbers, pictures
 
-from maevid.pipeline.events import Phase, PhaseChanged, Totals
+from maevid.pipeline.events import BesideVideo, Event, Phase, PhaseChanged, Totals
 from maevid.pipeline.preview import HEIGHT, WIDTH, make_preview, reduce_planes
 from maevid.tui.canvas import Canvas
 from maevid.tui.columns import FrameColumns, moment_of
@@ -29,7 +29,7 @@ from maevid.tui.figures import (
 from maevid.tui.history import History
 from maevid.tui.mailbox import Mailbox, Snapshot
 from maevid.tui.numbers import WIDTH as PANEL
-from maevid.tui.numbers import average_fps, eta, final_bits, gauge, number_rows
+from maevid.tui.numbers import average_fps, eta, final_bits, final_file_bits, gauge, number_rows
 from maevid.tui.picture import block_map_rgb, difference_rgb, fit, heat, picture_rgb, shrink
 from maevid.tui.picture_widget import Panel, arrange
 from maevid.tui.plot_draw import draw
@@ -276,7 +276,9 @@ def test_reduced_planes_are_copies() -> None:
 def test_pictures_never_overlap_nor_leave_the_widget(
     count: int, aspect: float, size: tuple[int, int]
 ) -> None:
-    panels = [Panel("x", aspect, lambda c, r: np.zeros((r, c, 3), np.uint8)) for _ in range(count)]
+    panels = [
+        Panel("x", aspect, (640, 360), lambda c, r: np.zeros((r, c, 3), np.uint8)) for _ in range(count)
+    ]
     boxes = arrange(panels, *size)
     assert len(boxes) == count
     taken = np.zeros((size[1], size[0]), int)
@@ -305,6 +307,31 @@ def test_time_left_speed_and_final_size() -> None:
     assert final_bits(now) == pytest.approx(2e6 * 4.0)
     assert eta(snapshot_of(0)) is None
     assert final_bits(snapshot_of(0)) is None
+    assert final_file_bits(now) is None
+
+
+def test_the_final_size_counts_sound_and_container() -> None:
+    def told(*events: Event) -> Snapshot:
+        mailbox = Mailbox(lambda: 0.0)
+        mailbox.publish(Totals("a", "b", 100, 4.0, 640, 360, 2e6))
+        mailbox.publish(PhaseChanged(Phase.ENCODE))
+        for report in numbers(50):
+            mailbox.publish(report)
+        for event in events:
+            mailbox.publish(event)
+        return mailbox.snapshot()
+
+    video = final_bits(told())
+    assert final_file_bits(told(BesideVideo(5000, whole=True))) == pytest.approx(video + 40_000)
+    # Half of the clip is through, and so is half of the sound.
+    assert final_file_bits(told(BesideVideo(5000, whole=False))) == pytest.approx(video + 80_000)
+    done = told(BesideVideo(7000, whole=True), PhaseChanged(Phase.DONE))
+    assert final_file_bits(done) == done.summary.bits + 56_000
+    labels = [
+        [row.label for row in number_rows(s, 40)] for s in (told(), told(BesideVideo(1, whole=True)), done)
+    ]
+    for words, expected in zip(labels, ("final video", "final file", "file size"), strict=True):
+        assert expected in words
 
 
 @pytest.mark.parametrize("height", [5, 17, 21, 24, 40])

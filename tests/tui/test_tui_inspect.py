@@ -273,10 +273,12 @@ def test_every_key_is_in_the_footer_at_both_sizes() -> None:
     async def script(pilot: Pilot[None], screen: InspectScreen) -> None:
         footer = read_text(pilot.app).splitlines()[-1]
         for word in (
-            "s sort", "r rev", "w worst", "m bits", "v view", "c check", "i info", "e save", "t theme",
+            "↑↓ go", "s sort", "r rev", "w worst", "m map", "v view", "c CRC", "i info", "e save", "t dark",
             "q quit", "? help",
         ):  # fmt: skip
             assert word in footer
+        # Where there is room for them: keys that scroll every list.
+        assert all((word in footer) == (pilot.app.size.width > 80) for word in ("PgUp PgDn", "Home End"))
 
     for size in (SMALL, LARGE):
         drive(SimulatedFile(), script, size=size)

@@ -277,7 +277,7 @@ def test_everything_the_issue_lists_is_on_the_screen(size: tuple[int, int]) -> N
         text = await look(pilot, screen)
         for word in (
             "encode pass 2/2", "frame 300/400", "ETA", "frames/s", "× real time", "elapsed", "Mb/s", "target",
-            "error", "final video", "LAMBDA", "lowest", "highest", "bits/pixel", "PSNR dB", "worst", "BUFFER",
+            "error", "final file", "LAMBDA", "lowest", "highest", "bits/pixel", "PSNR dB", "worst", "BUFFER",
             "under", "decode", "analysis", "entropy", "synthesis", "mux", "cpu, 2 threads", "bfloat16",
             "p pause", "+ raise", "- lower", "f finish", "q abort", "v view", "t theme", "? help",
         ):  # fmt: skip

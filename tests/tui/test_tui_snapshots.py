@@ -13,9 +13,18 @@ from pathlib import Path
 import pytest
 from textual.screen import Screen
 from tui_screen import compare, read_text
-from tui_simulated import CURVE, SimulatedEncode, SimulatedFile, pictures
+from tui_simulated import BESIDE, CURVE, SimulatedEncode, SimulatedFile, pictures
 
-from maevid.pipeline.events import PauseChanged, Phase, PhaseChanged, Preview, Progress, TargetChanged, Totals
+from maevid.pipeline.events import (
+    BesideVideo,
+    PauseChanged,
+    Phase,
+    PhaseChanged,
+    Preview,
+    Progress,
+    TargetChanged,
+    Totals,
+)
 from maevid.report_io import read_recording
 from maevid.tui.app import MaevidApp
 from maevid.tui.inspect import InspectScreen
@@ -44,6 +53,7 @@ def live(frames: int | None, state: str = "") -> LiveScreen:
     mailbox.publish(Progress(70))
     if frames is not None:
         mailbox.publish(CURVE)
+        mailbox.publish(BesideVideo(BESIDE, whole=True))
         mailbox.publish(PhaseChanged(Phase.ENCODE, 2, 2))
         for report in RECORDING.reports[:frames]:
             clock.now += 0.031

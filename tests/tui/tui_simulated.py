@@ -12,6 +12,7 @@ import numpy as np
 
 from maevid.errors import DamagedError
 from maevid.pipeline.events import (
+    BesideVideo,
     PauseChanged,
     Phase,
     PhaseChanged,
@@ -99,6 +100,7 @@ def pictures(index: int, width: int = 320, height: int = 180) -> tuple[Planes, P
     return source, ((y // step * step + step // 2).astype(np.uint8), source[1], source[2])
 
 
+BESIDE = 190_000
 CURVE = RdCurve((0.05, 0.12, 0.3, 0.6, 1.1), (31.0, 33.6, 36.4, 38.7, 41.0))
 
 
@@ -189,6 +191,7 @@ class SimulatedEncode:
                 threading.Event().wait(self.pace / 20)
             publisher.publish(Progress(done))
         publisher.publish(CURVE)
+        publisher.publish(BesideVideo(BESIDE, whole=True))
         publisher.publish(PhaseChanged(Phase.ENCODE, 2, 2))
         scale = 1.0
         for report in numbers(self.frames, self.target, psnr=self.psnr):

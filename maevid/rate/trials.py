@@ -1,0 +1,66 @@
+"""Which rate indices the first pass tries on a frame: the whole range now and then, else two near the target.
+
+Frames of a clip have curves of much the same shape at different heights. So a few key frames are tried over the whole
+range, the others only near the level that the clip will get, and :class:`~maevid.rate.model.RateModel` lends them
+the rest of the nearest key frame's curve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from maevid.rate.model import Curves, trial_indices
+
+KEY_EVERY = 8
+"""Every so many measured frames one is tried over the whole range."""
+GRID = 16
+"""Distance of the two indices near the target, which are multiples of it: few different ones keep the model small."""
+
+
+class Trials:
+    """Trial indices frame by frame, in lowest..highest.
+
+    Without a ``bitrate`` (bits per second) to come near to, all frames are tried over the whole range.
+    """
+
+    def __init__(self, lowest: int, highest: int, bitrate: float | None = None) -> None:
+        self._ladder = trial_indices(lowest, highest)
+        self._ends = lowest, highest
+        self._bitrate = bitrate
+        self._measured = 0
+        self._key: Curves | None = None
+        self._sum = np.zeros(len(self._ladder))
+
+    def first(self) -> tuple[int, ...]:
+        """Indices over the range for a frame that needs them; none for others."""
+        return self._ladder if self._bitrate is None or self._measured % KEY_EVERY == 0 else ()
+
+    def near(self, bits: Mapping[int, float], seconds_per_frame: float) -> tuple[int, ...]:
+        """The indices to add, given the bits at those of :meth:`first` (the key frame's, or none)."""
+        if self._bitrate is None:
+            return ()
+        if bits:
+            heights = np.log([[max(bits[i], 1.0) for i in self._ladder]])
+            self._key = Curves([float(i) for i in self._ladder], heights)
+            if self._measured == 0:
+                self._sum = np.exp(heights[0])
+        wanted = math.log(max(self._bitrate * seconds_per_frame, 1.0))
+        means = np.maximum.accumulate(np.log(self._sum / max(self._measured, 1)))
+        level = float(np.interp(wanted, means + np.arange(means.size) * 1e-9, self._ladder))
+        low, high = self._ends
+        below = GRID * math.floor(level / GRID)
+        pair = {min(max(index, low), high) for index in (below, below + GRID)}
+        return tuple(sorted(pair - bits.keys()))
+
+    def learn(self, bits: Mapping[int, float]) -> None:
+        """Take all bits of a measured frame: where the target lies is a matter of all frames so far."""
+        if self._bitrate is None or self._key is None:
+            return
+        key = self._key
+        excess = [math.log(max(b, 1.0)) - float(key.at(float(i))[0]) for i, b in bits.items()]
+        own = np.exp(key.values[0] + np.mean(excess))
+        self._sum = own if self._measured == 0 else self._sum + own
+        self._measured += 1
