@@ -13,8 +13,8 @@ import av.error
 from maevid.errors import InputError
 from maevid.training.pictures import PICTURE_SUFFIXES, decode_picture
 from maevid.video.frame import ColorTags, Frame
-from maevid.video.pixels import BT601
 from maevid.video.reader import VideoReader
+from maevid.video.rgb import BT601
 
 _CLIP_SUFFIXES = {
     ".mp4",
