@@ -223,7 +223,7 @@ class Writer:
                 self._listener,
                 Control(),
                 measure=False,
-                planned=None,
+                first=None,
                 wants_preview=never,
             )
         return self._loop

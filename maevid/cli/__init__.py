@@ -13,7 +13,7 @@ from types import ModuleType
 from maevid import __version__
 from maevid.errors import MaevidError
 
-COMMANDS = ("compress", "decompress", "inspect", "info", "verify", "evaluate", "codecs", "train")
+COMMANDS = ("compress", "decompress", "inspect", "info", "verify", "evaluate", "bench", "codecs", "train")
 _PIPE_CLOSED = 128 + signal.SIGPIPE
 _INTERRUPTED = 128 + signal.SIGINT
 

@@ -275,7 +275,7 @@ def _within(symbols: npt.NDArray[np.int32], limit: float) -> npt.NDArray[np.int3
 
 
 def _check_value(latents: torch.Tensor) -> int:
-    return zlib.crc32(latent_levels(latents).astype("<i4", copy=False).data)
+    return zlib.crc32(np.ascontiguousarray(latent_levels(latents), "<i4").data)
 
 
 @lru_cache(maxsize=8)

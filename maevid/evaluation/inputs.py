@@ -14,8 +14,8 @@ from maevid.errors import InputError
 from maevid.training.footage import VIDEO_SUFFIXES
 from maevid.training.pictures import PICTURE_SUFFIXES, decode_picture
 from maevid.video.frame import ColorTags, Frame
-from maevid.video.pixels import BT601
 from maevid.video.reader import VideoReader
+from maevid.video.rgb import BT601
 
 _CLIP_SUFFIXES = VIDEO_SUFFIXES | {".264", ".265"}
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-
-import torch
 
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
 from maevid.codec.registry import open_codec
@@ -20,6 +16,7 @@ from maevid.evaluation.inputs import Input
 from maevid.evaluation.measurement import Measurement, Store
 from maevid.evaluation.metrics import Planes, measure
 from maevid.evaluation.points import rate_points
+from maevid.pipeline.threads import on_threads
 from maevid.video.frame import Frame
 
 PROBES = 4
@@ -54,25 +51,6 @@ class Outcome:
 
     measurements: list[Measurement] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-
-
-@contextmanager
-def on_threads(count: int) -> Iterator[None]:
-    """Confine this process to ``count`` cores, so that codecs that thread as they like get the same.
-
-    Where the system cannot do that (it is Linux that can), only PyTorch is told.
-    """
-    before = torch.get_num_threads()
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    if cores:
-        os.sched_setaffinity(0, sorted(cores)[:count])
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        if cores:
-            os.sched_setaffinity(0, cores)
 
 
 def run(plan: Plan, store: Store, tell: Tell) -> Outcome:

@@ -11,20 +11,16 @@ from typing import Any, cast
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from maevid.errors import InputError
+from maevid.video.chroma import Samples, halve_columns, halve_rows
 from maevid.video.frame import ColorTags, Plane
+from maevid.video.rgb import BT709, matrix_for, planes_of
 
-Samples = npt.NDArray[Any]
 Planes = tuple[Plane, Plane, Plane]
 
-BT709 = 1
-BT601 = 6
 UNSPECIFIED = 2
-_HD_HEIGHT = 720
-_LUMA_WEIGHTS = {BT709: (0.2126, 0.0722), BT601: (0.299, 0.114)}
 _RGB_AS = "yuv444p12le"
 _ACCURATE = (
     Interpolation.BILINEAR
@@ -108,7 +104,7 @@ class PixelConverter:
         layout = layout_of(picture.format.name)
         full = bool(tags.full_range)
         if layout.rgb:
-            matrix = BT709 if picture.height >= _HD_HEIGHT else BT601
+            matrix = matrix_for(UNSPECIFIED, picture.height)
             tags = ColorTags(matrix, tags.primaries, tags.transfer, full_range=False)
             full = False
         elif layout.gray and tags.full_range is None:
@@ -187,55 +183,19 @@ def _to_420(samples: Samples, layout: Layout, *, full: bool, interlaced: bool) -
     if not (layout.half_width and layout.half_height):
         samples = samples.astype(np.uint16 if layout.depth <= 12 else np.uint32)
     if not layout.half_width:
-        samples, weight = _halve_columns(samples), 4 * weight
+        samples, weight = halve_columns(samples), 4 * weight
     if not layout.half_height:
-        samples, weight = _halve_rows(samples, interlaced=interlaced), 2 * weight
+        samples, weight = halve_rows(samples, interlaced=interlaced), 2 * weight
     return _reduce(samples, layout.depth, weight, full=full, chroma=True)
 
 
 def _deep_rgb_to_420(picture: av.VideoFrame, matrix: int) -> Planes:
     """Limited-range YUV of planar RGB above 8 bits, where swscale comes out up to 0.9 levels too bright."""
-    red_weight, blue_weight = _LUMA_WEIGHTS[matrix]
     white = np.float32((1 << picture.format.components[0].bits) - 1)
     green, blue, red = (
         _rows(picture, i, np.dtype("<u2"), picture.width).astype(np.float32) / white for i in range(3)
     )
-    luma = red_weight * red + (1 - red_weight - blue_weight) * green + blue_weight * blue
-    u = (blue - luma) * np.float32(112 / (1 - blue_weight))
-    v = (red - luma) * np.float32(112 / (1 - red_weight))
-    u, v = (_halve_rows(_halve_columns(part), interlaced=False) / 8 for part in (u, v))
-    y, u, v = (np.floor(part + 0.5).astype(np.uint8) for part in (16 + 219 * luma, 128 + u, 128 + v))
-    return y, u, v
-
-
-def _halve_columns(samples: Samples) -> Samples:
-    """Every second column, (1, 2, 1)-weighted with its neighbours; edges repeat. Four times the mean."""
-    width = samples.shape[1]
-    total = 2 * samples[:, 0::2]
-    odd = samples[:, 1::2]
-    total[:, 0] += samples[:, 0]
-    total[:, 1:] += odd[:, : total.shape[1] - 1]
-    total[:, : odd.shape[1]] += odd
-    if width % 2:
-        total[:, -1] += samples[:, -1]
-    return total
-
-
-def _halve_rows(samples: Samples, *, interlaced: bool) -> Samples:
-    """Sums of two rows each; of the same field when interlaced. An odd last row counts twice."""
-    if not interlaced:
-        even, odd = samples[0::2], samples[1::2]
-        total = even.copy()
-        total[: odd.shape[0]] += odd
-        if samples.shape[0] % 2:
-            total[-1] += even[-1]
-        return total
-    total = np.empty(((samples.shape[0] + 1) // 2, samples.shape[1]), samples.dtype)
-    for field in (0, 1):
-        rows = total[field::2]
-        if rows.shape[0]:
-            rows[:] = _halve_rows(samples[field::2], interlaced=False)[: rows.shape[0]]
-    return total
+    return planes_of(np.stack([red, green, blue]), ColorTags(matrix, full_range=False))
 
 
 def _reduce(samples: Samples, depth: int, weight: int, *, full: bool, chroma: bool) -> Plane:

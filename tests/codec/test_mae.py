@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from maevid.codec.interface import CodecOptions
+from maevid.codec.mae import MaeCodec
 from maevid.errors import DamagedError, LatentError, MaevidError, ModelError
+from maevid.model.autoencoder import ModulatedAutoencoder
+from maevid.model.checkpoint import Checkpoint
+from maevid.model.config import CONFIGS
 from maevid.pipeline.measure import psnr
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame
@@ -55,6 +60,18 @@ def test_a_batch_gives_the_bytes_of_single_frames(mae, hall_frames) -> None:
     together = mae.encode_batch(frames, indices)
     for frame, index, encoded in zip(frames, indices, together, strict=True):
         assert mae.encode(frame, index).packet.to_bytes() == encoded.packet.to_bytes()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_configuration_codes_and_decodes(hall_frames, name) -> None:
+    torch.manual_seed(3)
+    small = replace(CONFIGS[name], channels=16, latents=32, hyper=16, hyper_latents=8, width_16=0)
+    codec = MaeCodec(Checkpoint.from_model(ModulatedAutoencoder(small)), CodecOptions(device="cpu"))
+    frames = [crop(frame, 98, 66) for frame in hall_frames[:2]]
+    for encoded in codec.encode_batch(frames, [60, 250], reconstruct=True):
+        packet = Packet.from_bytes(encoded.packet.to_bytes())
+        for got, expected in zip(codec.decode(packet), encoded.reconstruction, strict=True):
+            assert np.array_equal(got, expected)
 
 
 def test_thread_count_does_not_change_bytes(mae, hall_frames) -> None:

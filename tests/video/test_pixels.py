@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from maevid.video.frame import ColorTags
-from maevid.video.pixels import BT601, BT709, PixelConverter
+from maevid.video.pixels import PixelConverter
+from maevid.video.rgb import BT601, BT709
 
 Real = npt.NDArray[np.float64]
 SIZES = [(16, 16), (15, 17), (1, 1), (2, 2), (3, 6)]

@@ -1,0 +1,1 @@
+"""How fast the codec is, and how near to what the machine can do: operations, stages, throughput."""

@@ -1,0 +1,54 @@
+"""Multiply-accumulate operations of a network for each luma sample, counted while it codes a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from maevid.bench.operators import OperatorHook
+from maevid.model.network import Network
+
+SIDE = 128
+"""Of the picture that is coded: whole latents and hyper-latents, so that no padding counts."""
+
+
+@dataclass(frozen=True)
+class Macs:
+    """Operations a luma sample: the transforms, the hyper-analysis, and what predicts means and scales."""
+
+    analysis: float
+    hyper_analysis: float
+    entropy: float
+    synthesis: float
+
+    @property
+    def encode(self) -> float:
+        """Of encoding, without rebuilding the picture."""
+        return self.analysis + self.hyper_analysis + self.entropy
+
+    @property
+    def decode(self) -> float:
+        """Of decoding."""
+        return self.entropy + self.synthesis
+
+
+def count_macs(network: Network) -> Macs:
+    """Code a grey picture with the network and count matrix products and convolutions as they are run."""
+    planes = tuple(np.full((SIDE // n, SIDE // n), 128, np.uint8) for n in (1, 2, 2))
+    indices = network.index_tensor([128])
+    blocks = network.load([(planes[0], planes[1], planes[2])])
+    with OperatorHook() as analysis:
+        latents = network.analyse(blocks, indices)
+    with OperatorHook() as quantise:
+        quantised = network.quantise(latents, indices)
+    conditions = network.conditions(indices)
+    with OperatorHook() as entropy:
+        features = network.features(quantised.hyper.cpu().numpy(), conditions, *latents.shape[-2:])
+        network.first(features, conditions)
+        if network.two_passes:
+            network.second(features, quantised.latents, conditions)
+    with OperatorHook() as synthesis:
+        network.synthesise(quantised.latents, indices, SIDE, SIDE)
+    counts = [hook.work.total_macs / SIDE**2 for hook in (analysis, quantise, entropy, synthesis)]
+    return Macs(counts[0], counts[1] - counts[2], counts[2], counts[3])
