@@ -188,7 +188,7 @@ class Network:
 
 def latent_levels(latents: Tensor) -> npt.NDArray[np.int32]:
     """Decoded latents in sixteenths, int32, as the packet's latent check covers them."""
-    levels: npt.NDArray[np.int32] = (latents * (1 / MEAN_STEP)).to(torch.int32).contiguous().cpu().numpy()
+    levels: npt.NDArray[np.int32] = (latents * (1 / MEAN_STEP)).to(torch.int32).cpu().numpy()
     return levels
 
 

@@ -35,15 +35,24 @@ def test_round_trip_through_bytes(mae, hall_frames, rate_index) -> None:
         assert np.array_equal(got, expected)
 
 
-def test_more_rate_gives_less_distortion(mae, hall_frames) -> None:
-    frame = hall_frames[3]
-    points = []
-    for index in range(0, 256, 51):
-        encoded = mae.encode(frame, index, reconstruct=True)
-        points.append((len(encoded.packet.to_bytes()), psnr(frame.y, encoded.reconstruction[0])))
-    assert points == sorted(points)
-    assert len({size for size, _ in points}) == len(points)
-    assert points[-1][1] > 38
+def test_more_rate_gives_less_distortion_at_all_256_indices(mae, hall_frames) -> None:
+    """A step of three is always forward; a single one, 5 % of λ, may not stray by more than a rounding does."""
+    frame, sizes, errors = hall_frames[3], [], []
+    for start in range(0, 256, 16):
+        indices = list(range(start, start + 16))
+        for encoded in mae.encode_batch([frame] * 16, indices, reconstruct=True):
+            sizes.append(len(encoded.packet.to_bytes()))
+            by_plane = [
+                np.square(a.astype(float) - b).mean()
+                for a, b in zip(encoded.reconstruction, frame.planes, strict=True)
+            ]
+            errors.append(np.average(by_plane, weights=mae.network.config.plane_weights))
+    rate, distortion = np.log(sizes), np.log(errors)
+    assert (rate[3:] > rate[:-3]).all()
+    assert (distortion[3:] < distortion[:-3]).all()
+    assert np.diff(rate).min() > -0.02
+    assert np.diff(distortion).max() < 0.02
+    assert psnr(frame.y, mae.encode(frame, 255, reconstruct=True).reconstruction[0]) > 45
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 2), (15, 17), (16, 16), (33, 64), (320, 180)])
