@@ -46,7 +46,9 @@ def round_trip(clip: Path, bits_per_pixel: float, weights: Path | None, folder: 
     duration = Timeline.of([t for _, t in times], last).duration
     target = bits_per_pixel * info.width * info.height * len(times) / duration
     began = time.perf_counter()
-    result = maevid.compress(clip, coded, request=RateRequest(bitrate=target, best_effort=True), weights=weights)
+    result = maevid.compress(
+        clip, coded, request=RateRequest(bitrate=target, best_effort=True), weights=weights
+    )
     seconds = time.perf_counter() - began
     maevid.decompress(coded, back, weights=weights)
     with StreamReader(coded) as reader:

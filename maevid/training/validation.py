@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
 
 import torch
 
@@ -13,6 +15,16 @@ from maevid.training.pictures import Pictures
 
 VALIDATION_LAMBDAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _SIZE = 384
+
+
+class Point(NamedTuple):
+    """One picture at one λ: ln(R + λ·255²·D), bits a luma sample, those of z, PSNR-Y and PSNR-YUV in dB."""
+
+    score: float
+    rate: float
+    rate_z: float
+    psnr_y: float
+    psnr_yuv: float
 
 
 @dataclass(frozen=True)
@@ -26,11 +38,22 @@ class Validation:
     points: list[tuple[float, float, float, float, float]]
 
 
-@torch.inference_mode()
 def validate(model: ModulatedAutoencoder, pictures: Pictures, device: str, half: bool) -> Validation:
     """Measure on the middle 384×384 samples of each held-out picture."""
+    measured = validation_points(model, pictures, device, half)
+    points = []
+    for lam, rows in measured.items():
+        _, rate, rate_z, psnr_y, psnr_yuv = (round(fmean(column), 4) for column in zip(*rows, strict=True))
+        points.append((lam, rate, rate_z, psnr_y, psnr_yuv))
+    return Validation(fmean(row.score for rows in measured.values() for row in rows), points)
+
+
+@torch.inference_mode()
+def validation_points(
+    model: ModulatedAutoencoder, pictures: Pictures, device: str, half: bool
+) -> dict[float, list[Point]]:
+    """For each λ of :data:`VALIDATION_LAMBDAS` that the model covers, the points of all held-out pictures."""
     model.eval()
-    points, scores = [], []
     crops = []
     for entry in pictures.validation:
         width, height = min(_SIZE, entry.width) // 64 * 64, min(_SIZE, entry.height) // 64 * 64
@@ -43,21 +66,22 @@ def validate(model: ModulatedAutoencoder, pictures: Pictures, device: str, half:
         crops.append(planes)
     config = model.config
     within = [lam for lam in VALIDATION_LAMBDAS if config.lambda_min <= lam <= config.lambda_max]
+    measured: dict[float, list[Point]] = {}
     for lam in within or [config.lambda_min]:
-        rows = []
+        rows = measured[lam] = []
         for planes in crops:
             lams = torch.full((1,), lam, device=device)
             with torch.autocast(torch.device(device).type, torch.bfloat16, half):
                 output = model(*planes, lams, noise=False)
             terms = objective(model, output, lams, None)
-            scores.append(float(mean_log(terms.loss)))
             decoded = output.decoded.clamp(0, 1)
             psnr = [
                 -10 * math.log10(max(float(((a - b) ** 2).mean()), 1e-10))
                 for a, b in zip(model.planes(decoded), planes, strict=True)
             ]
             yuv = (6 * psnr[0] + psnr[1] + psnr[2]) / 8
-            rows.append((float(terms.rate_y + terms.rate_z), float(terms.rate_z), psnr[0], yuv))
-        means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
-        points.append((lam, *(round(m, 4) for m in means)))
-    return Validation(sum(scores) / len(scores), points)
+            rate_z = float(terms.rate_z)
+            rows.append(
+                Point(float(mean_log(terms.loss)), float(terms.rate_y) + rate_z, rate_z, psnr[0], yuv)
+            )
+    return measured
