@@ -15,6 +15,7 @@ from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.preview import make_preview
 from maevid.rate import FirstPass, FrameCost, FrameStatistics, RateController, SceneWatcher
 from maevid.report import FrameReport
+from maevid.stream.overhead import largest_overhead
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import Frame
 
@@ -81,9 +82,8 @@ class FrameLoop:
             if not isinstance(event, Frame):
                 self.writer.copy(event)
                 if self.first is None:
-                    # Nobody has counted ahead. What the muxer holds back is missing; it is little.
-                    beside = max(self.writer.bytes_written - self.writer.packet_bytes, 0)
-                    self.publish(BesideVideo(beside, whole=False))
+                    # Nobody has counted ahead.
+                    self.publish(BesideVideo(self._beside(), whole=False))
                 continue
             if cuts is None:
                 statistics, cut = watch(event.y, event.seconds)
@@ -91,6 +91,18 @@ class FrameLoop:
                 statistics, cut = None, number in cuts
             yield _Waiting(event, statistics, cut, time.perf_counter() - began)
             began, number = time.perf_counter(), number + 1
+
+    def _beside(self) -> int:
+        """Bytes that the file has so far beside the pictures; the muxer may still hold some of them."""
+        writer = self.writer
+        overhead = largest_overhead(
+            pictures=writer.frames,
+            sound=writer.copied,
+            other=0,
+            seconds=0.0,
+            file_bytes=writer.packet_bytes + writer.copied_bytes,
+        )
+        return writer.start() + writer.copied_bytes + overhead
 
     def _code(self, batch: int) -> None:
         """Code the first frames that wait, ``batch`` at most."""
