@@ -15,6 +15,7 @@ from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.preview import make_preview
 from maevid.rate import FirstPass, FrameCost, FrameStatistics, RateController, SceneWatcher
 from maevid.report import FrameReport
+from maevid.stream.overhead import largest_overhead
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import Frame
 
@@ -72,9 +73,8 @@ class FrameLoop:
                 continue
             self.writer.copy(event)
             if self.first is None:
-                # Nobody has counted ahead. What the muxer holds back is missing; it is little.
-                beside = max(self.writer.bytes_written - self.writer.packet_bytes, 0)
-                self.publish(BesideVideo(beside, whole=False))
+                # Nobody has counted ahead.
+                self.publish(BesideVideo(self._beside(), whole=False))
         self.flush()
 
     def push(self, frame: Frame) -> bool:
@@ -99,6 +99,18 @@ class FrameLoop:
         """Code all frames that wait. Raises as :meth:`push` does."""
         while self._waiting:
             self._code(self._batch)
+
+    def _beside(self) -> int:
+        """Bytes that the file has so far beside the pictures; the muxer may still hold some of them."""
+        writer = self.writer
+        overhead = largest_overhead(
+            pictures=writer.frames,
+            sound=writer.copied,
+            other=0,
+            seconds=0.0,
+            file_bytes=writer.packet_bytes + writer.copied_bytes,
+        )
+        return writer.start() + writer.copied_bytes + overhead
 
     def _code(self, batch: int) -> None:
         """Code the first frames that wait, ``batch`` at most."""

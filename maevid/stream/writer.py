@@ -58,6 +58,9 @@ class StreamWriter:
     Memory is bounded: packets of all tracks are put in the order of their times as long as no track is more
     than ten seconds ahead of another; beyond that the order is given up, not the memory.
 
+    ``frames`` and ``packet_bytes`` count the pictures written and their packets' bytes, ``copied`` and ``copied_bytes``
+    the packets of other streams, whether or not they are in the file yet.
+
     Every method raises OutputError when the file cannot be written.
     """
 
@@ -80,6 +83,8 @@ class StreamWriter:
         self.path = Path(path)
         self.frames = 0
         self.packet_bytes = 0
+        self.copied = 0
+        self.copied_bytes = 0
         self._info = info
         self._model = model
         self._first_pts = 0
@@ -181,6 +186,8 @@ class StreamWriter:
         """
         if self._others is not None and self._others.wants(packet):
             self.start()
+            self.copied += 1
+            self.copied_bytes += packet.size
             with self._failing_clearly():
                 self._others.mux(packet)
 
