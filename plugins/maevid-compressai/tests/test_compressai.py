@@ -220,6 +220,7 @@ def test_damage_is_told_or_shown_and_nothing_else(architecture: str, checkpoints
         b"\xff" * len(data),
         chance.randbytes(200),
     ]
+    broken.append(data[:1] + b"\xff" * 1000)
     for _ in range(8):
         flipped = bytearray(data)
         flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
