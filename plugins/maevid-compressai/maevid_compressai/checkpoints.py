@@ -77,10 +77,14 @@ def load_state(path: Path) -> State:
         ) from None
     if isinstance(found, dict):
         found = next((found[name] for name in _WRAPPERS if isinstance(found.get(name), dict)), found)
-    if not isinstance(found, dict) or not found or not all(isinstance(v, Tensor) for v in found.values()):
+    if not isinstance(found, dict) or not found or not all(map(_plain, found.values())):
         raise ModelError(f"{path}: holds no weights of a network")
     state: State = renamed({str(name): value for name, value in found.items()})
     return state
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized
 
 
 def identity_of(architecture: str, states: list[State]) -> str:
@@ -88,7 +92,6 @@ def identity_of(architecture: str, states: list[State]) -> str:
     digest = hashlib.sha256(f"maevid-compressai 1 {architecture} {len(states)}\n".encode())
     for state in states:
         for name, value in sorted(state.items()):
-            array = value.detach().cpu().contiguous().numpy()
-            digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
-            digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

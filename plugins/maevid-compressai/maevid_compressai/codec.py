@@ -137,6 +137,8 @@ def _unpacked(payload: bytes, count: int) -> tuple[ColorTags, tuple[bytes, ...]]
         while payload[at] > 0x7F:
             value |= (payload[at] & 0x7F) << shift
             at, shift = at + 1, shift + 7
+            if shift > 28:
+                raise ValueError("it has a string of more than 4 GB")
         lengths.append(value | payload[at] << shift)
         at += 1
     lengths.append(len(payload) - at - sum(lengths))

@@ -65,6 +65,7 @@ class _Network:
             self.model: Any = _built(architecture, state).to(device).eval()
             self.model.requires_grad_(False)
             self.model.update()
+            _check_tables(self.model)
             self.vbr_hyper = isinstance(getattr(self.model, "entropy_bottleneck", None), EntropyBottleneckVbr)
             self.ledger: Ledger = watch(self.model)
             self.checked = not hasattr(self.model, "context_prediction")
@@ -173,6 +174,24 @@ def _built(architecture: str, state: State) -> Any:
     # The tables of variable hyper-latents are made for each gain, and CompressAI cannot load any.
     empty = {f"entropy_bottleneck.{name}": torch.IntTensor() for name in _TABLES}
     return kind.from_state_dict({**state, **empty}, vr_entbttlnck=True)
+
+
+def _check_tables(model: Any) -> None:
+    """Raises ValueError for frequency tables with which CompressAI's coder would leave its memory."""
+    for module in model.modules():
+        if not hasattr(module, "_quantized_cdf") or not module._quantized_cdf.numel():
+            continue
+        offsets, tables, lengths = (getattr(module, name).cpu().long() for name in _TABLES)
+        rows = module.scale_table.numel() if hasattr(module, "scale_table") else module.channels
+        if [tables.dim(), *tables.shape[:1], *lengths.shape, *offsets.shape] != [2, rows, rows, rows]:
+            raise ValueError("its entropy tables have another number of rows than it needs")
+        if lengths.min() < 2 or lengths.max() > tables.shape[1]:
+            raise ValueError("its entropy tables have impossible lengths")
+        inside = torch.arange(1, tables.shape[1]) < lengths[:, None]
+        rises = (tables[:, 1:] > tables[:, :-1]) | ~inside
+        ends = tables.gather(1, lengths[:, None] - 1)
+        if not rises.all() or tables[:, 0].any() or not (ends == 1 << 16).all():
+            raise ValueError("its entropy tables are no frequencies")
 
 
 def _scaled(shape: Any, rows: int, columns: int) -> Any:

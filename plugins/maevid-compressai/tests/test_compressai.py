@@ -220,6 +220,7 @@ def test_damage_is_told_or_shown_and_nothing_else(architecture: str, checkpoints
         b"\xff" * len(data),
         chance.randbytes(200),
     ]
+    broken.append(data[:1] + b"\xff" * 1000)
     for _ in range(8):
         flipped = bytearray(data)
         flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
@@ -247,6 +248,16 @@ class Bomb:
         return os.system, (f"touch {self.trace}",)
 
 
+TABLES_OF_STRANGERS = {
+    "gaussian_conditional._cdf_length": lambda lengths: lengths + 5000,
+    "gaussian_conditional._quantized_cdf": lambda tables: tables[:8],
+    "gaussian_conditional._offset": lambda offsets: offsets[:8],
+    "entropy_bottleneck._quantized_cdf": lambda tables: tables.flip(1),
+    "entropy_bottleneck._cdf_length": lambda lengths: lengths - 1,
+}
+"""What would lead CompressAI's coder out of its memory."""
+
+
 def test_checkpoints_of_strangers_run_nothing(tmp_path: Path, checkpoints: Path) -> None:
     trace = tmp_path / "ran"
     state = torch.load(checkpoints / "mbt2018-mean.pth.tar", weights_only=True)["state_dict"]
@@ -264,6 +275,10 @@ def test_checkpoints_of_strangers_run_nothing(tmp_path: Path, checkpoints: Path)
     for architecture in ("bmshj2018-factorized", "mbt2018-mean-vbr", "cheng2020-attn", "elic2022-official"):
         with pytest.raises(ModelError, match=f"does not fit CompressAI's {architecture}"):
             opened(architecture, checkpoints / "mbt2018-mean.pth.tar")
+    for name, change in TABLES_OF_STRANGERS.items():
+        torch.save({**state, name: change(state[name])}, tmp_path / "tables.pth")
+        with pytest.raises(ModelError, match="entropy tables"):
+            opened("mbt2018-mean", tmp_path / "tables.pth")
     save_file(state, tmp_path / "same.safetensors")
     same = opened("mbt2018-mean", tmp_path / "same.safetensors")
     assert same.identity == opened("mbt2018-mean", checkpoints / "mbt2018-mean.pth.tar").identity
