@@ -235,7 +235,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Frames per second, as multiples of CompressAI's where it ran, and memory."""
-    from maevid.bench.tables import aligned
+    from maevid.table import aligned
 
     base = next((row for row in rows if row["codec"] == COMPRESSAI), None)
     cells = [["codec", "bpp", "encode fps", "decode fps", "enc ×", "dec ×", "peak MiB", "own MiB"]]

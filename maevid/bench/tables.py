@@ -9,17 +9,7 @@ from typing import Any
 from maevid.bench.macs import Macs
 from maevid.bench.stages import StageTimes
 from maevid.bench.throughput import Throughput
-
-Rows = Sequence[Sequence[str]]
-
-
-def aligned(rows: Rows) -> str:
-    """Columns as wide as they need, the first to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    )
+from maevid.table import aligned
 
 
 def macs_text(macs: Macs) -> str:

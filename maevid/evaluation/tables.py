@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from maevid.evaluation.metrics import QUALITIES
 from maevid.evaluation.report import BdRate, GroupReport
+from maevid.table import aligned
 
 _SHORT = {
     "psnr_y": "PSNR-Y",
@@ -34,7 +35,7 @@ def _bd_table(report: GroupReport, reference: str) -> str:
         speeds = [f"{report.encode_speed[codec]:.2f}", f"{report.decode_speed[codec]:.2f}"]
         rows.append([codec, *cells, pooled if codec != reference else "0", *speeds])
     count = f"{len(report.inputs)} inputs, {report.frames} frames"
-    return f"{report.name} ({count}): BD-rate against {reference}, mean over inputs\n{_aligned(rows)}"
+    return f"{report.name} ({count}): BD-rate against {reference}, mean over inputs\n{aligned(rows)}"
 
 
 def _percent(found: BdRate | None, is_reference: bool) -> str:
@@ -51,18 +52,10 @@ def _point_table(report: GroupReport) -> str:
         for point in curve:
             values = [_value(name, point.metrics.get(name)) for name in names]
             rows.append([codec, str(point.rate_index), f"{point.bits_per_pixel:.3f}", *values])
-    return f"{report.name}: means over inputs\n{_aligned(rows)}"
+    return f"{report.name}: means over inputs\n{aligned(rows)}"
 
 
 def _value(name: str, value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if name in ("ssim", "ms_ssim") else f"{value:.2f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    )
