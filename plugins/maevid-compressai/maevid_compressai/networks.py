@@ -112,7 +112,7 @@ class MaevidModel(CompressionModel):  # type: ignore[misc]
     def forward(self, x: Tensor, stage: int = 2, s: int = 1, inputscale: Any = 0) -> Coded:
         """``x_hat`` as the decoder gives it, and the likelihoods of the symbols under the coder's integer tables.
 
-        ``likelihoods``: ``y`` (B, M, h, w), 1 for latents that are not coded at all, and ``z``.
+        ``likelihoods``: ``y`` (B, M, h, w), 1 for latents that are not coded at all, and ``z`` where the model has it.
         """
         network, tables = self.codec.network, self.codec.tables
         rate_index = self._rate_index(s, inputscale)
@@ -133,12 +133,12 @@ class MaevidModel(CompressionModel):  # type: ignore[misc]
 
         index = found.scale_index.cpu().numpy().astype(np.int16)
         hyper = np.broadcast_to(network.hyper_table[rate_index][None, :, None, None], found.hyper.shape)
+        likelihoods = {"y": likelihood(found.symbols, index, index >= SKIP_BELOW)}
+        if found.hyper.numel():
+            likelihoods["z"] = likelihood(found.hyper, hyper, np.array(True))
         return {
             "x_hat": _tensor([rgb_of(planes, COLOR) for planes in pictures], x),
-            "likelihoods": {
-                "y": likelihood(found.symbols, index, index >= SKIP_BELOW),
-                "z": likelihood(found.hyper, hyper, np.array(True)),
-            },
+            "likelihoods": likelihoods,
         }
 
     def compress(self, x: Tensor, stage: int = 2, s: int = 1, inputscale: Any = 0) -> Coded:
@@ -159,7 +159,7 @@ class MaevidModel(CompressionModel):  # type: ignore[misc]
         scale = float(inputscale)
         lam = LAMBDAS[-1] * scale**2 if scale else LAMBDAS[s]
         place = (self.checkpoint.config.position(lam) + 1) / 2
-        return min(max(round(place * (RATE_INDICES - 1)), 0), RATE_INDICES - 1)
+        return min(max(round(place * (RATE_INDICES - 1)), 0), self.codec.rate_indices[-1])
 
 
 def _arrays(x: Tensor) -> list[Array]:

@@ -334,12 +334,13 @@ def test_compressai_builds_codes_and_measures_maevids_networks(name: str) -> Non
         assert all(0 < float(p.min()) <= float(p.max()) <= 1 for p in seen["likelihoods"].values())
         bits = sum(float(-torch.log2(p).sum()) for p in seen["likelihoods"].values())
         written = 8 * sum(map(len, coded["strings"][0]))
-        assert bits == pytest.approx(written - 2 * 8 * 33, rel=0.02, abs=64)
+        assert bits == pytest.approx(written - 2 * 8 * 33, rel=0.02, abs=96)
         sizes.append(written)
-    assert sizes[0] < sizes[1]
+    several = len(model.codec.rate_indices) > 1
+    assert (sizes[0] < sizes[1]) == several
     levels = [len(model.compress(x[:1], s=s)["strings"][0][0]) for s in (0, 7)]
     assert abs(8 * levels[0] - sizes[0] / 2) < 8
-    assert levels[0] < levels[1]
+    assert (levels[0] < levels[1]) == several
 
 
 def test_weights_survive_compressais_way_of_saving_them(tmp_path: Path) -> None:
@@ -354,7 +355,7 @@ def test_weights_survive_compressais_way_of_saving_them(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no maevid network"):
         MaevidModel.from_state_dict(network("mbt2018-mean").state_dict())
     with pytest.raises(RuntimeError, match="not yet available"):
-        compressai.zoo.image_models["maevid-mae-hyper-blocks-vbr"](pretrained=True)
+        compressai.zoo.image_models["maevid-mae-fast-vbr"](pretrained=True)
 
 
 def test_compressais_evaluation_runs_the_shipped_weights(
