@@ -271,7 +271,7 @@ def test_q_leaves_at_once_and_closes_the_session(key: str) -> None:
 
 def test_every_key_is_in_the_footer_at_both_sizes() -> None:
     async def script(pilot: Pilot[None], screen: InspectScreen) -> None:
-        footer = read_text(pilot.app).splitlines()[-1]
+        footer = (await shown(pilot, "? help")).splitlines()[-1]
         for word in (
             "↑↓ go", "s sort", "r rev", "w worst", "m map", "v view", "c CRC", "i info", "e save", "t dark",
             "q quit", "? help",
