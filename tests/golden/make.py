@@ -1,10 +1,11 @@
-"""Made tests/golden/mae, once: `python tests/golden/make.py FOLDER`. See README.md here before running it again."""
+"""Made tests/golden/mae and mae-2, once: `python tests/golden/make.py FOLDER`. README.md here comes before another run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,13 +26,17 @@ from maevid.video.frame import Frame
 TINY = ModelConfig(
     name="golden", channels=8, latents=8, blocks_8=1, blocks_16=1, hyper=8, hyper_latents=4, lambda_max=0.25
 )
+CONFIGS = {
+    "mae": TINY,
+    "mae-2": replace(TINY, name="golden-2", units="quantiser", width_16=4, activation_bits=9, lambda_max=2.0),
+}
 CASES = ((1, 1, 255), (17, 33, 0), (64, 48, 128), (64, 48, 255), (70, 50, 190))
 
 
-def tiny_checkpoint() -> Checkpoint:
+def tiny_checkpoint(config: ModelConfig) -> Checkpoint:
     """Random weights, large enough that every layer matters; short tables, so that escapes occur."""
     torch.manual_seed(20)
-    model = ModulatedAutoencoder(TINY)
+    model = ModulatedAutoencoder(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "out." in name or "bias" in name or "predictor" in name:
@@ -40,7 +45,7 @@ def tiny_checkpoint() -> Checkpoint:
     made = Checkpoint.from_model(model)
     scales = scale_of_index(torch.arange(SCALES, dtype=torch.float64)).clamp_max(6).numpy()
     tables = gaussian_tables(scales, tail=2.0**-8).to_arrays()
-    return Checkpoint(TINY, made.arrays | {f"tables.{k}": v for k, v in tables.items()}, {"steps": "0"})
+    return Checkpoint(config, made.arrays | {f"tables.{k}": v for k, v in tables.items()}, {"steps": "0"})
 
 
 def picture(width: int, height: int, number: int = 0) -> Frame:
@@ -59,7 +64,7 @@ def make(folder: Path) -> None:
     """Write model, packets, file and what they decode to."""
     folder.mkdir(parents=True)
     weights = folder / "golden.safetensors"
-    tiny_checkpoint().save(weights)
+    tiny_checkpoint(CONFIGS[folder.name]).save(weights)
     codec = MaeCodec(Checkpoint.load(weights), CodecOptions("cpu", "float32"))
     facts: dict[str, object] = {"maevid": maevid.__version__, "model": codec.sha256, "latents": {}}
 

@@ -26,12 +26,12 @@ from maevid.model.integer import (
     round_to,
 )
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "mae" / "golden.safetensors"
+GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("mae*/golden.safetensors"))
 STEPS = [2.0**-4, 2.0**-5]
-SHIPPED = [*sorted(WEIGHTS.glob("*.safetensors")), GOLDEN]
+SHIPPED = [*sorted(WEIGHTS.glob("*.safetensors")), *GOLDEN]
 
 
-@pytest.fixture(scope="module", params=SHIPPED, ids=lambda p: p.stem)
+@pytest.fixture(scope="module", params=SHIPPED, ids=lambda p: p.parent.name)
 def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     return Checkpoint.load(request.param)
 
