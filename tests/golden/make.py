@@ -1,4 +1,4 @@
-"""Made tests/golden/mae and mae-2, once: `python tests/golden/make.py FOLDER`. README.md here comes before another run."""
+"""Made tests/golden/mae and mae-2, once: `python tests/golden/make.py FOLDER`. See README.md here first."""
 
 from __future__ import annotations
 
