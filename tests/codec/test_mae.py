@@ -74,10 +74,13 @@ def test_a_batch_gives_the_bytes_of_single_frames(mae, hall_frames) -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_configuration_codes_and_decodes(hall_frames, name) -> None:
     torch.manual_seed(3)
-    small = replace(CONFIGS[name], channels=16, latents=32, hyper=16, hyper_latents=8, width_16=0)
+    config = CONFIGS[name]
+    sizes = {"hyper": min(config.hyper, 16), "hyper_latents": min(config.hyper_latents, 8)}
+    small = replace(config, channels=16, latents=32, width_16=0, **sizes)
     codec = MaeCodec(Checkpoint.from_model(ModulatedAutoencoder(small)), CodecOptions(device="cpu"))
     frames = [crop(frame, 98, 66) for frame in hall_frames[:2]]
-    for encoded in codec.encode_batch(frames, [60, 250], reconstruct=True):
+    indices = [codec.rate_indices[-1] * k // 255 for k in (60, 250)]
+    for encoded in codec.encode_batch(frames, indices, reconstruct=True):
         packet = Packet.from_bytes(encoded.packet.to_bytes())
         for got, expected in zip(codec.decode(packet), encoded.reconstruction, strict=True):
             assert np.array_equal(got, expected)
