@@ -133,7 +133,7 @@ def _recipe(
 
     inputs = find_inputs([options.test])
     steps = options.steps or PaperRecipe.steps
-    recipe = PaperRecipe(steps, steps // 5)
+    recipe = PaperRecipe(steps, max(1, steps // 5))
     folder = options.run or Path("runs/paper")
     settings = replace(settings, seconds=math.inf, steps=None)
     if not train_paper(recipe, pictures, folder, settings, stop):

@@ -130,28 +130,33 @@ class ModulatedAutoencoder(nn.Module):
         hyper_scale = scale_of_index(conditions.hyper_index)[:, :, None, None]
         bits_z = gaussian_bits(z_rate, hyper_scale.expand_as(z_rate)).sum((1, 2, 3))
 
+        # As the coder does; in training once the arithmetic is exact, that is in its last phase.
+        skip = self.entropy.exact or not noise
         features = self.entropy.features(z_hat, conditions, *latents.shape[-2:])
         mean, index = self.entropy.first(features, conditions)
         if isinstance(self.entropy, EntropyModel) and self.entropy.two_passes:
             anchor = anchor_mask(latents)
-            anchors = torch.where(anchor, self._decoded(latents, mean, index), 0.0)
+            anchors = torch.where(anchor, self._decoded(latents, mean, index, skip=skip), 0.0)
             mean_2, index_2 = self.entropy.second(features, anchors, conditions)
             mean = torch.where(anchor, mean, mean_2)
             index = torch.where(anchor, index, index_2)
         deviation = latents - mean
         deviation = deviation + torch.rand_like(latents) - 0.5 if noise else round_to(deviation, 1.0)
         bits = gaussian_bits if isinstance(self.entropy, EntropyModel) else laplace_bits
-        bits_y = bits(deviation, scale_of_index(index)).sum((1, 2, 3))
-        return bits_y, bits_z, self._decoded(latents, mean, index)
+        bits_each = bits(deviation, scale_of_index(index))
+        if not noise:
+            bits_each = torch.where(index >= SKIP_BELOW, bits_each, 0.0)
+        return bits_each.sum((1, 2, 3)), bits_z, self._decoded(latents, mean, index, skip=skip)
 
-    def _decoded(self, latents: Tensor, mean: Tensor, index: Tensor) -> Tensor:
+    @staticmethod
+    def _decoded(latents: Tensor, mean: Tensor, index: Tensor, *, skip: bool) -> Tensor:
         """Latents as the decoder gets them, with the gradient of the identity.
 
-        Once the arithmetic is exact, latents too certain to be coded are their means. Their bits still
+        With ``skip``, latents too certain to be coded are their means. In training their bits still
         count: an encoder that could drop them for free would let them grow.
         """
         rounded = round_to(latents - mean, 1.0)
-        if self.entropy.exact:
+        if skip:
             rounded = rounded - torch.where(index >= SKIP_BELOW, 0.0, rounded).detach()
         return rounded + mean
 
