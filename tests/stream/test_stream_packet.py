@@ -21,7 +21,7 @@ packets = st.builds(
     model=st.binary(min_size=4, max_size=4),
     rate_index=st.integers(0, 255),
     width=st.integers(1, 4096),
-    height=st.integers(1, 65535),
+    height=st.integers(1, 16384),
     pts=st.integers(-(2**63), 2**63 - 1),
     duration=st.integers(0, 2**63 - 1),
     parts=st.lists(st.binary(max_size=300), min_size=1, max_size=8).map(tuple),
