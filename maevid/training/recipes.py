@@ -97,6 +97,6 @@ def write_paper(recipe: PaperRecipe, curves: dict[str, list[list[float]]], path:
             axis.legend(frameon=False)
         with atomic_output(path) as temporary:
             figure.savefig(temporary, dpi=160, format=path.suffix[1:])
-    path.with_suffix(".json").write_text(
-        json.dumps({"steps": recipe.steps, "curves": curves}, indent=1) + "\n"
-    )
+    numbers = json.dumps({"steps": recipe.steps, "curves": curves}, indent=1) + "\n"
+    with atomic_output(path.with_suffix(".json")) as temporary:
+        temporary.write_text(numbers)
