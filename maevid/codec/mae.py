@@ -24,8 +24,8 @@ from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import choose_placement
 from maevid.model.integer import BATCH_LIMIT
-from maevid.model.network import SYMBOL_LIMIT, Network, Quantised, latent_levels
-from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SKIP_BELOW
+from maevid.model.network import Network, Quantised, latent_levels
+from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SKIP_BELOW, SYMBOL_LIMIT
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame, Plane
 
@@ -205,14 +205,11 @@ class MaeCodec(FrameCodec):
             rows, columns = (np.arange(n) // HYPER_FACTOR for n in shape[1:])
             share = np.bincount(rows)[rows][:, None] * np.bincount(columns)[columns]
             ledger += cost[np.ix_(rows, columns)] / share
-        latents = mean + self._decode_pass(decoder, passes[0], index[0], ledger)
+        latents = network.restore(mean, self._decode_pass(decoder, passes[0], index[0], ledger))
         if network.two_passes:
-            anchor = torch.from_numpy(passes[0]).to(latents.device)
-            anchors = torch.where(anchor, latents, 0.0)
-            mean, index = network.second(features, anchors, conditions)
-            latents = torch.where(
-                anchor, latents, mean + self._decode_pass(decoder, passes[1], index[0], ledger)
-            )
+            mean, index = network.second(features, latents, conditions)
+            symbols = self._decode_pass(decoder, passes[1], index[0], ledger)
+            latents = network.restore(mean, symbols, latents)
         decoder.finish()
         if _check_value(latents[0]) != packet.latent_check:
             raise LatentError(
@@ -227,7 +224,8 @@ class MaeCodec(FrameCodec):
         which: npt.NDArray[np.bool_],
         index: npt.NDArray[np.uint8],
         ledger: npt.NDArray[np.float64] | None,
-    ) -> torch.Tensor:
+    ) -> npt.NDArray[np.float32]:
+        """Symbols (1, M, h, w), zero where the pass codes nothing."""
         coded = _coded(which, index)
         symbols = np.zeros(index.size, np.float32)
         tables = index.ravel()[coded].astype(np.int16)
@@ -237,7 +235,7 @@ class MaeCodec(FrameCodec):
             cost = np.zeros(index.size)
             cost[coded] = self._cost(values, tables)
             ledger += cost.reshape(index.shape).sum(0)
-        return torch.from_numpy(symbols.reshape(1, *index.shape)).to(self.network.placement.device)
+        return symbols.reshape(1, *index.shape)
 
     def _cost(self, symbols: npt.NDArray[np.int32], tables: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
         """Bits of each symbol; escaped values count as their escape symbol alone."""
