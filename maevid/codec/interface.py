@@ -57,6 +57,13 @@ class FrameCodec(ABC):
     description: str = ""
     batch_size: int = 1
 
+    def lanes(self, samples: int) -> int:
+        """How many pictures of so many luma samples :meth:`decode` likes to be called for at once, in threads.
+
+        1, the default: one after the other.
+        """
+        return 1
+
     @abstractmethod
     def lam(self, rate_index: int) -> float:
         """The λ that a rate index stands for; strictly increasing in the index."""

@@ -19,6 +19,7 @@ import torch
 
 from maevid.codec.entropy import Decoder, encode
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
+from maevid.codec.lanes import lanes_for
 from maevid.errors import DamagedError, LatentError, ModelError
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
@@ -53,6 +54,10 @@ class MaeCodec(FrameCodec):
         self.network = Network(checkpoint, choose_placement(options.device, options.precision))
         self.tables = checkpoint.tables()
         self.description = str(self.network.placement)
+
+    def lanes(self, samples: int) -> int:
+        """On the CPU as many as there are threads; a GPU takes pictures in batches."""
+        return lanes_for(samples) if self.network.placement.device.type == "cpu" else 1
 
     def lam(self, rate_index: int) -> float:
         """λ of a rate index 0..255."""
