@@ -33,7 +33,7 @@ def submit(count: int, work: Callable[[T], R], item: T) -> Future[R]:
 
 
 def side_by_side(count: int, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """``work`` of every item, in order, in ``count`` lanes (1: in this thread). Raises what the first failure raised."""
+    """``work`` of every item, in order, in ``count`` lanes (1: in this thread). Raises as the first failure does."""
     return [work(item) for item in items] if count == 1 else list(_pool(count).map(work, items))
 
 
