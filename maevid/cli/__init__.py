@@ -43,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read has gone. Python would complain once more while closing standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
-    except KeyboardInterrupt:
-        print("maevid: interrupted, nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(
+            f"maevid: interrupted, {interrupt.args[0] if interrupt.args else 'nothing was written'}",
+            file=sys.stderr,
+        )
         return _INTERRUPTED
     return code

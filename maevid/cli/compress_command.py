@@ -69,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stats-out", type=Path, metavar="FILE", help="keep what the passes measured")
     parser.add_argument("--stats-in", type=Path, metavar="FILE", help="use it in place of the first pass")
     parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an interrupted encode of the same options: the result is the same, byte for byte",
+    )
+    parser.add_argument(
         "--tui", action="store_true", help="show rate, distortion and pictures live; ? for its keys"
     )
     parser.add_argument("--light", action="store_true", help="the TUI's light theme")
@@ -142,6 +147,7 @@ def run(options: argparse.Namespace) -> int:
         statistics_in=options.stats_in,
         statistics_out=options.stats_out,
         max_pixels=options.max_pixels,
+        resume=options.resume,
     )
     if options.dry_run:
         from maevid.pipeline.dry_run import dry_run
