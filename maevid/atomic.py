@@ -109,6 +109,17 @@ def refuse_same_file(source: str | Path, output: str | Path) -> None:
             raise UsageError(f"input and output are the same file ({output}); choose another output name")
 
 
+def read_only_once(source: str | Path) -> bool:
+    """Whether an input is gone once it was read: standard input, a pipe, a socket, a terminal."""
+    if str(source) == STANDARD_STREAM:
+        return True
+    try:
+        mode = os.stat(source).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+
+
 def reason(error: OSError) -> str:
     """The operating system's words for an error, without number and file name."""
     return (error.strerror or str(error)).lower()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maevid.atomic import read_only_once
 from maevid.cli.common import add_codec_options, add_pixel_limit, codec_options
 from maevid.cli.progress import ProgressLine
 from maevid.codec.registry import DEFAULT_CODEC
@@ -87,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def request_of(options: argparse.Namespace) -> RateRequest:
     """The rate request; raises UsageError for values that make no sense."""
-    piped = options.input == "-" and options.passes is None
+    piped = read_only_once(options.input) and options.passes is None
     request = RateRequest(
         quality=options.quality,
         lam=options.lam,

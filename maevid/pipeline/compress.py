@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from maevid.atomic import AtomicFile, refuse_same_file
+from maevid.atomic import AtomicFile, read_only_once, refuse_same_file
 from maevid.codec.interface import CodecOptions, FrameCodec
 from maevid.codec.registry import DEFAULT_CODEC, open_codec
 from maevid.errors import UsageError
@@ -44,6 +44,7 @@ from maevid.stream.packet import MAX_PIXELS
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import VideoInfo
 from maevid.video.reader import VideoReader
+from maevid.video.source import shown_name
 
 READ_AHEAD = 8
 
@@ -136,8 +137,12 @@ class _Job:
             raise UsageError(
                 f"{options.output}: maevid writes Matroska, give the output a name that ends in .mkv"
             )
-        if self.request.two_pass and options.input == "-":
-            raise UsageError("standard input can be read only once: add --passes 1, or choose --quality")
+        if read_only_once(options.input):
+            name = shown_name(options.input)
+            if self.request.two_pass:
+                raise UsageError(f"{name} can be read only once: add --passes 1, or choose --quality")
+            if options.resume:
+                raise UsageError(f"{name} can be read only once: --resume takes a file, from its start")
         refuse_same_file(options.input, options.output)
         # A place that cannot be written is told now and not after the first pass.
         AtomicFile(options.output).discard()

@@ -44,8 +44,8 @@ class KeptWork:
     an output that cannot be written keeps it and says so in the exception; any other failure, which would come again,
     removes it. A killed process leaves it as it is.
 
-    Raises, from the constructor: UsageError where ``options.resume`` asks for what was begun otherwise, cannot be read
-    twice, or is done already; OutputError where another process is at work on it.
+    Raises, from the constructor: UsageError where ``options.resume`` asks for what was begun otherwise or is done
+    already; OutputError where another process is at work on it.
     """
 
     def __init__(self, options: CompressOptions, codec: FrameCodec, publish: Listener) -> None:
@@ -60,7 +60,7 @@ class KeptWork:
         self._found: FirstPass | None = None
         self._places: dict[tuple[int, int], tuple[int, int]] = {}
         if options.resume:
-            self._take_up(options.input)
+            self._take_up()
 
     def first_pass(self, control: Control, measure: Callable[[], FirstPass | None]) -> FirstPass | None:
         """What the first pass found before, else what ``measure`` finds; that is kept when it was not cut short."""
@@ -120,12 +120,8 @@ class KeptWork:
             self._journal.append({"kind": _JOB, "token": self._token, "job": self._job})
         return self._journal
 
-    def _take_up(self, source: str) -> None:
+    def _take_up(self) -> None:
         """Read the journal of the interrupted encode."""
-        if not Path(source).is_file() and "%" not in source:
-            raise UsageError(
-                "--resume reads its input again from the start: that takes a file, not a pipe or device"
-            )
         try:
             journal = Journal.open(self._path)
         except BlockingIOError:
