@@ -22,7 +22,7 @@ from forked import start
 from maevid.cli import main
 from maevid.stream.reader import StreamReader
 
-FRAMES = 60
+FRAMES = 32
 MAEVID = [sys.executable, "-m", "maevid"]
 
 
@@ -118,7 +118,7 @@ def test_killed_again_and_again_and_resumed(clip: Path, whole: tuple[bytes, floa
         process.join(chance.uniform(least, least + 0.3) * seconds)
         process.kill()
         process.join()
-        told += [int(line.split()[6]) for line in log.read_text().splitlines() if "going on" in line]
+        told += [int(line.split()[7]) for line in log.read_text().splitlines() if "going on" in line]
         if out.exists():
             break
     assert out.read_bytes() == complete
@@ -166,7 +166,7 @@ def test_a_full_disk(
     clip: Path, whole: tuple[bytes, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line; what stood there stays; and with room again, the encode goes on."""
-    with mounted(tmp_path / "small", "size=128k") as disk:
+    with mounted(tmp_path / "small", "size=100k") as disk:
         out = disk / "out.mkv"
         out.write_bytes(b"precious")
         assert main(["compress", str(clip), str(out), "-b", "400k"]) == 1
@@ -180,7 +180,7 @@ def test_a_full_disk(
         assert " 0 frames" not in one_line(capsys)
         assert out.read_bytes() == whole[0]
         # And on the way back.
-        subprocess.run(["mount", "-o", "remount,size=400k", str(disk)], check=True)
+        subprocess.run(["mount", "-o", "remount,size=200k", str(disk)], check=True)
         assert main(["decompress", str(out), str(disk / "back.mkv")]) == 1
         assert "no space left on device" in one_line(capsys)
         assert os.listdir(disk) == ["out.mkv"]
@@ -282,7 +282,7 @@ def test_damage_in_mid_stream_is_told_and_the_rest_is_coded(
     for options in (["--quality", "50"], ["-b", "300k"]):
         assert main(["compress", str(source), str(out), *options]) == 1
         lines = capsys.readouterr().err.splitlines()
-        assert any("damaged packet near 0.160 s was left out (and 1 more" in line for line in lines)
+        assert any("damaged packet near 0.160 s was left out (and 1 more" in line for line in lines), lines
         assert "2 damaged places" in lines[-1]
         with StreamReader(out) as reader:
             assert [coded.pts for coded in reader] == [
@@ -317,7 +317,7 @@ def test_a_file_that_grows_gives_what_was_there(clip: Path, tmp_path: Path) -> N
         with StreamReader(out) as reader:
             counts.append(len(reader))
             assert [coded.pts for coded in reader] == [40 * number for number in range(len(reader))]
-    assert 0.3 * FRAMES < counts[0] < counts[1] < counts[2] == FRAMES
+    assert 0.2 * FRAMES < counts[0] < counts[1] < counts[2] == FRAMES
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
