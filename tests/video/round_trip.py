@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -99,10 +100,11 @@ def write_scene(
     tags: tuple[int, int, int] | None = None,
     full: bool = False,
     options: dict[str, str] | None = None,
+    pts: Sequence[int] | None = None,
 ) -> Path:
-    """Write scenes; ``tags`` are matrix, primaries and transfer (H.273)."""
+    """Write scenes at 25 a second; ``tags`` are matrix, primaries and transfer (H.273), ``pts`` count 25ths."""
     matrix = 5 if tags is None else tags[0]
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options={"avoid_negative_ts": "disabled"}) as container:
         stream = container.add_stream(encoder, rate=25, width=width, height=height, options=options or {})
         stream.pix_fmt = pixel_format
         context = stream.codec_context
@@ -114,7 +116,7 @@ def write_scene(
             picture = scene(
                 width, height, number, pixel_format, matrix, full or pixel_format.startswith("yuvj")
             )
-            picture.pts, picture.time_base = number, Fraction(1, 25)
+            picture.pts, picture.time_base = number if pts is None else pts[number], Fraction(1, 25)
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return path

@@ -119,11 +119,11 @@ def test_a_cover_stays_behind_and_is_named(tmp_path: Path) -> None:
 
 
 def test_a_data_track_stays_behind_and_is_named(tmp_path: Path) -> None:
-    source = tmp_path / "a.nut"
+    source = tmp_path / "a.ts"
     with av.open(str(source), "w") as container:
-        stream = container.add_stream("ffv1", rate=25, width=64, height=48)
+        stream = container.add_stream("libx264", rate=25, width=64, height=48)
         stream.pix_fmt = "yuv420p"
-        data = container.add_data_stream()
+        data = container.add_data_stream("klv")
         container.start_encoding()
         for number in range(3):
             picture = scene(64, 48, number, "yuv420p")
