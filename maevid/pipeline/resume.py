@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from maevid.pipeline.compress import CompressOptions
 
 _JOB, _FIRST, _FRAME = "job", "first", "frame"
+_TOKEN = re.compile("[0-9a-f]{16}")
+"""It becomes part of a file's name."""
 
 
 class KeptWork:
@@ -134,19 +137,20 @@ class KeptWork:
             self._publish(Note("there is nothing to resume; starting at the first frame"))
             return
         records = journal.records()
-        begun = next(records, None)
-        if begun is None or begun.values["kind"] != _JOB:
+        begun = _begun(records)
+        if begun is None:
             # Killed before its first record was whole.
             journal.close()
             return
-        others = [name for name, value in self._job.items() if begun.values["job"].get(name) != value]
+        token, job = begun
+        others = [name for name, value in self._job.items() if job.get(name) != value]
         if others:
             journal.close()
             raise UsageError(
                 f"{self._output} was begun with other values of: {', '.join(others)}; give the same as then, or "
                 "leave out --resume to start anew"
             )
-        self._token = begun.values["token"]
+        self._token = token
         for record in records:
             if record.values["kind"] == _FIRST:
                 self._found = first_pass_from({k: v for k, v in record.values.items() if k != "kind"})
@@ -166,9 +170,9 @@ class KeptWork:
             return
         if old is None:
             return
-        begun = next(old.records(), None)
-        if begun is not None and begun.values["kind"] == _JOB:
-            temporary_path(self._output, begun.values["token"]).unlink(missing_ok=True)
+        begun = _begun(old.records())
+        if begun is not None:
+            temporary_path(self._output, begun[0]).unlink(missing_ok=True)
             self._publish(
                 Note("an interrupted encode of this output starts anew (--resume would go on with it)")
             )
@@ -214,6 +218,15 @@ class _JournalledCodec(FrameCodec):
 
     def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
         return self._codec.estimate_bits(frames, rate_indices)
+
+
+def _begun(records: Iterator[Record]) -> tuple[str, dict[str, Any]] | None:
+    """Token and job of a journal's first record; None where that is not whole, or names no token of ours."""
+    values = next((record.values for record in records), {})
+    token, job = values.get("token"), values.get("job")
+    if values.get("kind") != _JOB or not isinstance(job, dict) or not _TOKEN.fullmatch(str(token)):
+        return None
+    return str(token), job
 
 
 def _job(options: CompressOptions, codec: FrameCodec) -> dict[str, Any]:

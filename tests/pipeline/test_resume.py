@@ -278,6 +278,22 @@ def test_a_first_pass_that_was_cut_short_is_not_kept(clip: Path, tmp_path: Path)
     assert len(watcher.reports) == FRAMES
 
 
+def test_a_journal_of_someone_else_removes_no_file(clip: Path, tmp_path: Path) -> None:
+    """Its token is part of the name of a file that is removed: one with a path in it counts for nothing."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / ".out.").mkdir()
+    out, precious = tmp_path / "deep" / "out.mkv", tmp_path / "precious.part.mkv"
+    precious.write_bytes(b"precious")
+    for resume in (True, False):
+        forged = Journal.create(journal_path(out))
+        forged.append({"kind": "job", "token": "/../../precious", "job": {}})
+        forged.close()
+        compress(job(clip, out, resume=resume, quality=60))
+        assert precious.read_bytes() == b"precious"
+        assert not journal_path(out).exists()
+        out.unlink()
+
+
 def test_links_and_long_names(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     long = tmp_path / "real" / ("ä" * 120 + ".mkv")

@@ -122,7 +122,7 @@ def test_pictures_in_files_and_gif(tmp_path: Path) -> None:
     assert round_trip(tmp_path / "p%02d.png").times == [Fraction(n, 25) for n in range(4)]
     still = round_trip(tmp_path / "p03.png")
     assert len(still.times) == 1
-    assert still.psnr() > 33
+    assert still.psnr() > 28
     gif = write_scene(tmp_path / "a.gif", encoder="gif", pixel_format="rgb8", frames=4, pts=[0, 4, 5, 25])
     trip = round_trip(gif, quality=95)
     assert trip.times == shown_times(gif) == [Fraction(number, 25) for number in (0, 4, 5, 25)]
