@@ -62,6 +62,8 @@ class KeptWork:
         self._token = secrets.token_hex(8)
         self._found: FirstPass | None = None
         self._places: dict[tuple[int, int], tuple[int, int]] = {}
+        self._frames = 0
+        self._last_pts: int | None = None
         if options.resume:
             self._take_up()
 
@@ -80,21 +82,21 @@ class KeptWork:
 
     def recall(self, frame: Frame, rate_index: int) -> Encoded | None:
         """The coded frame that the journal has, without its picture; None where it has none for these samples."""
-        at, check = self._places.get((frame.pts, rate_index), (-1, 0))
+        at, check = self._places.pop((frame.pts, rate_index), (-1, 0))
         if at < 0 or self._journal is None or check != _check_value(frame):
             return None
         return _coded(self._journal.read(at))
 
     def keep(self, frame: Frame, rate_index: int, encoded: Encoded) -> None:
         """Write a coded frame into the journal. Raises OutputError."""
-        key, check = (frame.pts, rate_index), _check_value(frame)
         values = {
             "kind": _FRAME,
-            "frame": [*key, check],
-            "parts": dict(encoded.parts),
-            "psnr": dict(encoded.psnr),
+            "frame": [frame.pts, rate_index, _check_value(frame)],
+            "parts": {name: int(bits) for name, bits in encoded.parts.items()},
+            "psnr": {name: float(decibels) for name, decibels in encoded.psnr.items()},
         }
-        self._places[key] = self._opened().append(values, encoded.packet.to_bytes()), check
+        self._opened().append(values, encoded.packet.to_bytes())
+        self._count(frame.pts)
 
     def __enter__(self) -> Self:
         self._opened()
@@ -104,13 +106,13 @@ class KeptWork:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         journal = self._opened()
-        worthy = bool(self._places) or (self._found is not None and self._keeps_first)
+        worthy = self._frames > 0 or (self._found is not None and self._keeps_first)
         if not worthy or not isinstance(error, KeyboardInterrupt | OutputError):
             journal.remove()
             return
         journal.close()
-        frames = len({pts for pts, _ in self._places})
-        kept = f"{frames} coded frames are kept: the same command with --resume goes on from there"
+        what = f"{self._frames} coded frames are" if self._frames else "the first pass is"
+        kept = f"{what} kept: the same command with --resume goes on from there"
         if isinstance(error, OutputError):
             raise OutputError(f"{error}; {kept}") from error
         raise KeyboardInterrupt(kept) from None
@@ -157,10 +159,15 @@ class KeptWork:
             else:
                 pts, rate_index, check = record.values["frame"]
                 self._places[pts, rate_index] = record.at, check
+                self._count(pts)
         temporary_path(self._output, self._token).unlink(missing_ok=True)
         self._journal = journal
-        frames = len({pts for pts, _ in self._places})
-        self._publish(Note(f"going on with an interrupted encode: {frames} frames are coded already"))
+        self._publish(Note(f"going on with an interrupted encode: {self._frames} frames are coded already"))
+
+    def _count(self, pts: int) -> None:
+        """Count a frame once, however often it was coded: times increase."""
+        if self._last_pts is None or pts > self._last_pts:
+            self._frames, self._last_pts = self._frames + 1, pts
 
     def _clear_away(self) -> None:
         """Remove what a killed process has left of this output. What one that is alive writes stays."""
