@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from maevid.codec.batches import Batches
 from maevid.codec.entropy import Decoder, encode
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
 from maevid.codec.lanes import lanes_for
@@ -54,6 +55,7 @@ class MaeCodec(FrameCodec):
         self.network = Network(checkpoint, choose_placement(options.device, options.precision))
         self.tables = checkpoint.tables()
         self.description = str(self.network.placement)
+        self._batches = Batches()
 
     def lanes(self, samples: int) -> int:
         """On the CPU as many as there are threads; a GPU takes pictures in batches."""
@@ -70,13 +72,18 @@ class MaeCodec(FrameCodec):
     def encode_batch(
         self, frames: Sequence[Frame], rate_indices: Sequence[int], *, reconstruct: bool = False
     ) -> list[Encoded]:
-        """Code frames of one size, each at its rate index."""
-        if len(frames) > BATCH_LIMIT:
-            rest = self.encode_batch(
-                frames[BATCH_LIMIT:], rate_indices[BATCH_LIMIT:], reconstruct=reconstruct
-            )
-            first = frames[:BATCH_LIMIT], rate_indices[:BATCH_LIMIT]
-            return self.encode_batch(*first, reconstruct=reconstruct) + rest
+        """Code frames of one size, each at its rate index, as many at once as the device's memory holds."""
+        return self._batches.run(
+            len(frames),
+            BATCH_LIMIT,
+            frames[0].y.size if frames else 0,
+            lambda part: self._encode(frames[part], rate_indices[part], reconstruct),
+        )
+
+    def _encode(
+        self, frames: Sequence[Frame], rate_indices: Sequence[int], reconstruct: bool
+    ) -> list[Encoded]:
+        """One batch."""
         began = time.perf_counter()
         indices = self.network.index_tensor(rate_indices)
         blocks = self.network.load([frame.planes for frame in frames])
@@ -105,8 +112,12 @@ class MaeCodec(FrameCodec):
 
     def decode(self, packet: Packet) -> tuple[Plane, Plane, Plane]:
         """Rebuild the planes of one packet."""
-        latents, indices = self._latents(packet)
-        return self.network.synthesise(latents, indices, packet.height, packet.width)[0]
+
+        def work(_: slice) -> list[tuple[Plane, Plane, Plane]]:
+            latents, indices = self._latents(packet)
+            return self.network.synthesise(latents, indices, packet.height, packet.width)
+
+        return self._batches.run(1, 1, packet.width * packet.height, work)[0]
 
     def check(self, packet: Packet) -> None:
         """Decode the latents and compare their check value; the synthesis is not needed."""
@@ -130,23 +141,27 @@ class MaeCodec(FrameCodec):
 
     def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
         """Bits of every frame (rows) at every rate index (columns), from the entropy model without coding."""
-        bits = np.empty((len(frames), len(rate_indices)))
-        blocks = self.network.load([frame.planes for frame in frames])
-        samples = sum(frame.y.size for frame in frames)
-        together = max(1, min(BATCH_LIMIT // len(frames), TRIED_AT_ONCE // samples))
-        for start in range(0, len(rate_indices), together):
-            tried = rate_indices[start : start + together]
-            # Rate by rate, each with all frames.
-            indices = self.network.index_tensor(np.repeat(tried, len(frames)).tolist())
-            quantised = self.network.quantise(
-                self.network.analyse(blocks.repeat(len(tried), 1, 1, 1), indices), indices
-            )
-            for place, rate_index in enumerate(tried):
-                for row in range(len(frames)):
-                    symbols, tables, _ = self.coded_string(quantised, place * len(frames) + row, rate_index)
-                    cost = self.tables.cost_bits(symbols, tables) + _ESTIMATED_FRAMING_BITS
-                    bits[row, start + place] = cost
-        return bits
+        pairs = [(row, index) for row in range(len(frames)) for index in rate_indices]
+        samples = frames[0].y.size if frames else 0
+
+        @lru_cache(maxsize=1)
+        def loaded(row: int) -> torch.Tensor:
+            return self.network.load([frames[row].planes])
+
+        def work(part: slice) -> list[float]:
+            tried = [index for _, index in pairs[part]]
+            indices = self.network.index_tensor(tried)
+            blocks = torch.cat([loaded(row) for row, _ in pairs[part]])
+            quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
+            strings = [self.coded_string(quantised, row, index) for row, index in enumerate(tried)]
+            return [
+                self.tables.cost_bits(symbols, tables) + _ESTIMATED_FRAMING_BITS
+                for symbols, tables, _ in strings
+            ]
+
+        most = max(1, min(BATCH_LIMIT, TRIED_AT_ONCE // max(1, samples)))
+        bits = self._batches.run(len(pairs), most, samples, work)
+        return np.array(bits).reshape(len(frames), len(rate_indices))
 
     def coded_string(
         self, quantised: Quantised, row: int, rate_index: int

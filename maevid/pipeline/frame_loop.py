@@ -178,8 +178,8 @@ class FrameLoop:
 
     def _report(self, item: _Waiting, index: int, encoded: Encoded) -> FrameReport:
         frame = item.frame
-        measured = {}
-        if encoded.reconstruction is not None:
+        measured = encoded.psnr
+        if not measured and encoded.reconstruction is not None:
             measured = psnr_by_plane(frame.planes, encoded.reconstruction)
         return FrameReport(
             index=self._number,
