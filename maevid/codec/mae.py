@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ import torch
 from maevid.codec.batches import Batches
 from maevid.codec.entropy import Decoder, encode
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
-from maevid.codec.lanes import lanes_for
+from maevid.codec.lanes import lanes_for, side_by_side
 from maevid.errors import DamagedError, LatentError, ModelError
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
@@ -30,6 +31,8 @@ from maevid.model.network import Network, Quantised, latent_levels
 from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SKIP_BELOW, SYMBOL_LIMIT
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame, Plane
+
+T = TypeVar("T")
 
 WEIGHTS = Path(__file__).parent.parent / "model" / "weights"
 
@@ -72,13 +75,16 @@ class MaeCodec(FrameCodec):
     def encode_batch(
         self, frames: Sequence[Frame], rate_indices: Sequence[int], *, reconstruct: bool = False
     ) -> list[Encoded]:
-        """Code frames of one size, each at its rate index, as many at once as the device's memory holds."""
-        return self._batches.run(
-            len(frames),
-            BATCH_LIMIT,
-            frames[0].y.size if frames else 0,
-            lambda part: self._encode(frames[part], rate_indices[part], reconstruct),
-        )
+        """Code frames of one size, each at its rate index: on the CPU side by side, elsewhere in batches that fit."""
+        samples = frames[0].y.size if frames else 0
+
+        def work(part: slice) -> list[Encoded]:
+            return self._encode(frames[part], rate_indices[part], reconstruct)
+
+        lanes = min(self.lanes(samples), len(frames))
+        if lanes > 1:
+            return self._in_lanes(lanes, len(frames), max(1, TRIED_AT_ONCE // max(1, samples)), work)
+        return self._batches.run(len(frames), BATCH_LIMIT, samples, work)
 
     def _encode(
         self, frames: Sequence[Frame], rate_indices: Sequence[int], reconstruct: bool
@@ -143,15 +149,12 @@ class MaeCodec(FrameCodec):
         """Bits of every frame (rows) at every rate index (columns), from the entropy model without coding."""
         pairs = [(row, index) for row in range(len(frames)) for index in rate_indices]
         samples = frames[0].y.size if frames else 0
-
-        @lru_cache(maxsize=1)
-        def loaded(row: int) -> torch.Tensor:
-            return self.network.load([frames[row].planes])
+        loaded = [self.network.load([frame.planes]) for frame in frames]
 
         def work(part: slice) -> list[float]:
             tried = [index for _, index in pairs[part]]
             indices = self.network.index_tensor(tried)
-            blocks = torch.cat([loaded(row) for row, _ in pairs[part]])
+            blocks = torch.cat([loaded[row] for row, _ in pairs[part]])
             quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
             strings = [self.coded_string(quantised, row, index) for row, index in enumerate(tried)]
             return [
@@ -159,9 +162,20 @@ class MaeCodec(FrameCodec):
                 for symbols, tables, _ in strings
             ]
 
-        most = max(1, min(BATCH_LIMIT, TRIED_AT_ONCE // max(1, samples)))
-        bits = self._batches.run(len(pairs), most, samples, work)
+        lanes = min(self.lanes(samples), len(pairs))
+        together = max(1, TRIED_AT_ONCE // max(1, samples))
+        if lanes > 1:
+            bits = self._in_lanes(lanes, len(pairs), together, work)
+        else:
+            bits = self._batches.run(len(pairs), min(BATCH_LIMIT, together), samples, work)
         return np.array(bits).reshape(len(frames), len(rate_indices))
+
+    @staticmethod
+    def _in_lanes(lanes: int, count: int, most: int, work: Callable[[slice], list[T]]) -> list[T]:
+        """What ``work`` gives for slices of 0..count, ``most`` in one, side by side."""
+        size = min(most, BATCH_LIMIT, -(-count // lanes))
+        parts = [slice(at, min(at + size, count)) for at in range(0, count, size)]
+        return [one for results in side_by_side(lanes, work, parts) for one in results]
 
     def coded_string(
         self, quantised: Quantised, row: int, rate_index: int

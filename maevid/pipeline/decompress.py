@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from maevid.atomic import refuse_same_file
 from maevid.codec.interface import CodecOptions, FrameCodec
-from maevid.codec.lanes import submit
 from maevid.errors import DamagedError, MaevidError, ModelError
 from maevid.pipeline.compress import ignore
 from maevid.pipeline.events import Control, Listener, Note, Phase, PhaseChanged, Planes, Progress, Totals
@@ -150,6 +149,9 @@ def _decoded(
         packet = coded.unwrap()
         reader.check_size(packet)
         return codec.decode(packet)
+
+    # It imports PyTorch, which the codec has by now.
+    from maevid.codec.lanes import submit
 
     lanes = codec.lanes(reader.info.width * reader.info.height)
     ahead: deque[tuple[Coded, Callable[[], Planes]] | av.Packet[Any]] = deque()

@@ -22,8 +22,8 @@ from maevid.video.frame import Frame
 if TYPE_CHECKING:
     import av
 
-BATCH_SAMPLES = 400_000
-"""Frames are batched up to about so many luma samples: small pictures leave a core idle one by one."""
+BATCH_SAMPLES = 4_200_000
+"""Frames are coded together up to about so many luma samples; the same on every machine, for bytes depend on it."""
 
 
 @dataclass
