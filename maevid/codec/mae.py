@@ -42,15 +42,22 @@ def open_mae(options: CodecOptions) -> FrameCodec:
     return MaeCodec(Checkpoint.load(options.weights or WEIGHTS / "mae.safetensors"), options)
 
 
+def open_mae_fast(options: CodecOptions) -> FrameCodec:
+    """The small model, a quarter of the work, or the one in ``options.weights``."""
+    weights = options.weights or WEIGHTS / "mae-fast.safetensors"
+    return MaeCodec(Checkpoint.load(weights), options, name="mae-fast")
+
+
 class MaeCodec(FrameCodec):
-    """A modulated autoencoder behind the frame codec interface."""
+    """A modulated autoencoder behind the frame codec interface.
+
+    ``name`` is the codec's, whatever configuration its weights are of: it is what a file names for those who read it.
+    """
 
     latents_checked = True
 
-    name = "mae"
-    """The codec's, whatever configuration its weights are of: it is what a file names for those who read it."""
-
-    def __init__(self, checkpoint: Checkpoint, options: CodecOptions) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: CodecOptions, name: str = "mae") -> None:
+        self.name = name
         one = checkpoint.config.lambda_min == checkpoint.config.lambda_max
         self.rate_indices = range(1 if one else RATE_INDICES)
         self.sha256 = checkpoint.sha256
