@@ -68,9 +68,11 @@ class Desk:
 
     def known(self, entry: Entry, order: Order) -> Answer | None:
         """The answer to an order if it has come back."""
-        if order not in entry or not entry._tasks[order][0].there:
+        if order not in entry:
             return None
-        return self._answer(entry, order)
+        task, row, column = entry._tasks[order]
+        answers = task.answers
+        return None if answers is None else answers[row][column]
 
     def take(self, frames: Sequence[Frame], orders: Sequence[Sequence[Order]]) -> list[list[Answer]]:
         """Answers to the orders of each frame; what nobody has sent ahead is sent now. Raises MaevidError."""

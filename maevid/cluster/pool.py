@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 import time
 from collections.abc import Sequence
-from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING, Any, cast
 
 from maevid.cluster.connect import as_error
 from maevid.cluster.worker import Answer, Call, Order, Setup, work
@@ -27,16 +28,18 @@ log = logging.getLogger(__name__)
 
 
 class Task:
-    """Frames on their way: ``answers``, a list for each frame, is None until they are fetched."""
+    """Frames on their way. The answers come by themselves, a list for each frame; :meth:`Pool.fetch` waits for them."""
 
-    def __init__(self, future: Any) -> None:
-        self._future = future
-        self.answers: list[list[Answer]] | None = None
+    def __init__(self, fetching: Future[list[Any]]) -> None:
+        self.fetching = fetching
 
     @property
-    def there(self) -> bool:
-        """Whether the answers are, or can be fetched without waiting."""
-        return self.answers is not None or self._future.done()
+    def answers(self) -> list[list[Answer]] | None:
+        """The answers if they are there."""
+        if not self.fetching.done() or self.fetching.cancelled() or self.fetching.exception() is not None:
+            return None
+        answers: list[list[Answer]] = self.fetching.result()[0]
+        return answers
 
 
 class Pool:
@@ -70,24 +73,22 @@ class Pool:
         self._tasks += 1
         self._orders += sum(len(o) for o in orders)
         self._bytes += len(data)
-        return Task(self._client.submit(pickle.loads, data, pure=False, priority=int(urgent)))
+        client: Any = self._client
+        future = client.submit(pickle.loads, data, pure=False, priority=int(urgent))
+        fetched = client.gather([future], asynchronous=True)
+        return Task(asyncio.run_coroutine_threadsafe(fetched, client.loop.asyncio_loop))
 
     def fetch(self, task: Task) -> list[list[Answer]]:
         """Wait for the answers. Raises MaevidError where they will not come: the error of a worker, or none left."""
-        future = task._future
-        while task.answers is None:
+        while True:
             self.look()
             try:
-                task.answers = future.result(timeout=POLL_SECONDS)
+                return cast("list[list[Answer]]", task.fetching.result(timeout=POLL_SECONDS)[0])
             except CancelledError:
                 raise MaevidError("the connection to the Dask scheduler is lost") from None
             except Exception as reason:
-                if future.status == "error":
+                if task.fetching.done():
                     raise self._error(reason) from None
-                if not isinstance(reason, TimeoutError):
-                    raise MaevidError(f"the cluster does not answer: {reason}") from None
-        task._future = None
-        return task.answers
 
     def look(self) -> None:
         """See, now and then, which workers there are; tells of those that are gone. Raises MaevidError when all are."""
