@@ -25,8 +25,8 @@ CHECK_SECONDS = 60.0
 class ClusterTeam(Team):
     """The workers of the cluster at ``address``, which all have ``codec`` as it is open here with ``options``.
 
-    Raises UsageError where Dask is missing or the address is none, MaevidError where nobody answers, there is no worker
-    or one would code to other bytes.
+    Raises UsageError where Dask is missing, MaevidError where nobody answers, there is no worker or one would code to
+    other bytes.
     """
 
     def __init__(self, codec: FrameCodec, options: CodecOptions, address: str, publish: Listener) -> None:

@@ -140,7 +140,7 @@ class _Job:
             raise UsageError("standard input can be read only once: add --passes 1, or choose --quality")
         refuse_same_file(options.input, options.output)
         if options.cluster is not None:
-            refuse_on_cluster(self.request)
+            refuse_on_cluster(options.cluster, self.request)
         self.publish(PhaseChanged(Phase.OPENING))
         with (
             VideoReader(options.input, stream=options.stream, max_pixels=options.max_pixels) as reader,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 FrameEvents = Iterable["Frame | av.Packet[Any]"]
 """Frames and packets of other streams, in the order in which the file has them."""
+
+
+_ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?[^/\s]+:\d+")
 
 
 class Team:
@@ -66,8 +70,11 @@ def open_team(codec: str, options: CodecOptions, cluster: str | None, publish: L
     return ClusterTeam(opened, options, cluster, publish)
 
 
-def refuse_on_cluster(request: RateRequest) -> None:
-    """Raise UsageError for what a cluster cannot help with: each frame waits for what the one before it came to."""
+def refuse_on_cluster(cluster: str, request: RateRequest) -> None:
+    """Raise UsageError for what is no address, and for what a cluster cannot help with: where each frame waits for what
+    the one before it came to."""
+    if cluster != "local" and not _ADDRESS.fullmatch(cluster):
+        raise UsageError(f"--cluster is local or the address of a Dask scheduler, tcp://HOST:8786, not {cluster}")
     if request.mode == "frame-bytes":
         raise UsageError(
             "--frame-bytes searches frame by frame, from what the last one had: leave out --cluster"
