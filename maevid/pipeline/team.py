@@ -74,7 +74,9 @@ def refuse_on_cluster(cluster: str, request: RateRequest) -> None:
     """Raise UsageError for what is no address, and for what a cluster cannot help with: where each frame waits for what
     the one before it came to."""
     if cluster != "local" and not _ADDRESS.fullmatch(cluster):
-        raise UsageError(f"--cluster is local or the address of a Dask scheduler, tcp://HOST:8786, not {cluster}")
+        raise UsageError(
+            f"--cluster is local or the address of a Dask scheduler, tcp://HOST:8786, not {cluster}"
+        )
     if request.mode == "frame-bytes":
         raise UsageError(
             "--frame-bytes searches frame by frame, from what the last one had: leave out --cluster"
