@@ -57,8 +57,8 @@ class CompressOptions:
 
     ``statistics_in`` takes the place of the first pass; ``statistics_out`` keeps it, with all reports.
     Pictures of more than ``max_pixels`` luma samples are refused. ``resume`` goes on with an interrupted encode of the
-    same options (:mod:`maevid.pipeline.resume`). ``cluster`` names who codes the frames: ``local``, the address of a Dask
-    scheduler, or None for this process.
+    same options (:mod:`maevid.pipeline.resume`). ``cluster`` names who codes the frames: ``local``, the address of a
+    Dask scheduler, or None for this process.
     """
 
     input: str
