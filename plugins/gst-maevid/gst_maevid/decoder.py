@@ -11,11 +11,12 @@ from gst_maevid.element import (
     OWN_FIELDS,
     SIDES,
     VERSION,
-    Pads,
+    add_pads,
     layout_of,
     renamed,
     template,
     text_property,
+    warn,
 )
 from gst_maevid.raw import Layout
 from maevid.access.codecs import Device, shared_codec
@@ -38,9 +39,11 @@ class MaevidDec(Gst.Element):
     device = text_property("auto", "Where pictures are decoded: auto, cpu, cuda or cuda:N")
     weights = text_property("", "A model file in place of the codec's own")
 
+    failure = Gst.StreamError.DECODE
+
     def __init__(self) -> None:
         super().__init__()
-        self._pads = Pads(self, Gst.StreamError.DECODE)
+        add_pads(self)
         self._place = Device("cpu")
         self._codec: FrameCodec | None = None
         self._layout: Layout | None = None
@@ -79,11 +82,11 @@ class MaevidDec(Gst.Element):
             with self._place.selected():
                 planes = codec.decode(packet)
         except DamagedError as error:
-            self._pads.warn(DamagedError(f"a picture was left out: {error}"))
+            warn(self, DamagedError(f"a picture was left out: {error}"))
             return Gst.FlowReturn.OK
         picture = Gst.Buffer.new_wrapped(layout.buffer(planes))
         picture.pts, picture.duration = buffer.pts, buffer.duration
-        return self._pads.src.push(picture)
+        return self.srcpad.push(picture)
 
     def drain(self) -> Gst.FlowReturn:
         """Nothing is held back."""

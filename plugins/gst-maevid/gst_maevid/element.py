@@ -52,7 +52,14 @@ def renamed(caps: Gst.Caps, name: str, **values: Any) -> Gst.Caps:
 
 
 class Work(Protocol):
-    """What an element does; whatever it raises ends on the bus as one error message."""
+    """An element and what it does; whatever this raises ends on the bus as one error message.
+
+    ``failure`` is what its messages count as.
+    """
+
+    sinkpad: Gst.Pad
+    srcpad: Gst.Pad
+    failure: Gst.StreamError
 
     def start(self, caps: Gst.Caps) -> Gst.Caps:
         """Buffers of these caps follow: returns the caps of what comes of them."""
@@ -67,55 +74,57 @@ class Work(Protocol):
         """Forget all that is held back."""
 
 
-class Pads:
-    """The two pads of an element, ``sink`` and ``src``, and the functions that GStreamer calls on them.
+def add_pads(element: Any) -> None:
+    """Give an element its pads, as ``sinkpad`` and ``srcpad``.
 
-    ``error`` is what its messages count as. A class of elements between Gst.Element and the two would be shorter, but
-    PyGObject runs ``__init__`` while an element still is of that class, which has no templates.
+    Their functions are not methods: a pad that held its element would keep it from ever being freed. Nor is there a
+    class of elements between Gst.Element and the two: PyGObject runs ``__init__`` while an element still is of that
+    class, which has no templates.
     """
+    element.sinkpad = Gst.Pad.new_from_template(element.get_pad_template("sink"), "sink")
+    element.srcpad = Gst.Pad.new_from_template(element.get_pad_template("src"), "src")
+    element.sinkpad.set_chain_function_full(_chain)
+    element.sinkpad.set_event_function_full(_event)
+    element.add_pad(element.sinkpad)
+    element.add_pad(element.srcpad)
 
-    def __init__(self, element: Any, error: Gst.StreamError) -> None:
-        self._element = element
-        self._work: Work = element
-        self._error = error
-        self.sink, self.src = (
-            Gst.Pad.new_from_template(element.get_pad_template(name), name) for name in ("sink", "src")
-        )
-        self.sink.set_chain_function_full(self._chain)
-        self.sink.set_event_function_full(self._event)
-        element.add_pad(self.sink)
-        element.add_pad(self.src)
 
-    def warn(self, error: MaevidError) -> None:
-        """One line on the bus; the pipeline goes on."""
-        self._post(Gst.Message.new_warning, error, str(error))
+def warn(element: Work, error: MaevidError) -> None:
+    """One line on the bus; the pipeline goes on."""
+    _post(element, Gst.Message.new_warning, error, str(error))
 
-    def _chain(self, _pad: Gst.Pad, _parent: Gst.Object, buffer: Gst.Buffer) -> Gst.FlowReturn:
-        try:
-            return self._work.take(buffer)
-        except Exception as error:
-            # One that left here would be printed, and count as success.
-            self._fail(error)
-            return Gst.FlowReturn.ERROR
 
-    def _event(self, pad: Gst.Pad, parent: Gst.Object, event: Gst.Event) -> bool:
-        try:
-            if event.type == Gst.EventType.FLUSH_STOP:
-                self._work.reset()
-            elif Gst.event_type_get_flags(event.type) & Gst.EventTypeFlags.SERIALIZED:
-                # It must not overtake the pictures before it.
-                self._work.drain()
-            if event.type == Gst.EventType.CAPS:
-                return bool(self.src.push_event(Gst.Event.new_caps(self._work.start(event.parse_caps()))))
-        except Exception as error:
-            self._fail(error)
-            return False
-        return bool(pad.event_default(parent, event))
+def _chain(_pad: Gst.Pad, element: Work, buffer: Gst.Buffer) -> Gst.FlowReturn:
+    try:
+        return element.take(buffer)
+    except Exception as error:
+        # One that left here would be printed, and count as success.
+        _fail(element, error)
+        return Gst.FlowReturn.ERROR
 
-    def _fail(self, error: Exception) -> None:
-        known = isinstance(error, MaevidError)
-        self._post(Gst.Message.new_error, error, str(error) if known else f"{type(error).__name__}: {error}")
 
-    def _post(self, make: Any, error: Exception, text: str) -> None:
-        line = GLib.Error.new_literal(Gst.StreamError.quark(), " ".join(text.split()), int(self._error))
-        self._element.post_message(make(self._element, line, type(error).__name__))
+def _event(pad: Gst.Pad, element: Work, event: Gst.Event) -> bool:
+    try:
+        if event.type == Gst.EventType.FLUSH_STOP:
+            element.reset()
+        elif Gst.event_type_get_flags(event.type) & Gst.EventTypeFlags.SERIALIZED:
+            # It must not overtake the pictures before it.
+            element.drain()
+        if event.type == Gst.EventType.CAPS:
+            caps = element.start(event.parse_caps())
+            return bool(element.srcpad.push_event(Gst.Event.new_caps(caps)))
+    except Exception as error:
+        _fail(element, error)
+        return False
+    return bool(pad.event_default(element, event))
+
+
+def _fail(element: Work, error: Exception) -> None:
+    known = isinstance(error, MaevidError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    _post(element, Gst.Message.new_error, error, text)
+
+
+def _post(element: Any, make: Any, error: Exception, text: str) -> None:
+    line = GLib.Error.new_literal(Gst.StreamError.quark(), " ".join(text.split()), int(element.failure))
+    element.post_message(make(element, line, type(error).__name__))

@@ -8,7 +8,16 @@ from pathlib import Path
 
 from gi.repository import GObject, Gst
 
-from gst_maevid.element import MEDIA_TYPE, SIDES, VERSION, Pads, layout_of, renamed, template, text_property
+from gst_maevid.element import (
+    MEDIA_TYPE,
+    SIDES,
+    VERSION,
+    add_pads,
+    layout_of,
+    renamed,
+    template,
+    text_property,
+)
 from gst_maevid.live import LiveEncoder, Target
 from gst_maevid.raw import Layout
 from maevid.access.codecs import Device, shared_codec
@@ -53,9 +62,11 @@ class MaevidEnc(Gst.Element):
     device = text_property("auto", "Where pictures are coded: auto, cpu, cuda or cuda:N")
     weights = text_property("", "A model file in place of the codec's own")
 
+    failure = Gst.StreamError.ENCODE
+
     def __init__(self) -> None:
         super().__init__()
-        self._pads = Pads(self, Gst.StreamError.ENCODE)
+        add_pads(self)
         self._layout: Layout | None = None
         self._place = Device("cpu")
         self._codec: FrameCodec | None = None
@@ -63,7 +74,7 @@ class MaevidEnc(Gst.Element):
         self._gap = 0
         self._next_pts = 0
         self._last_pts = -1
-        self._pads.src.set_query_function_full(self._query)
+        self.srcpad.set_query_function_full(_query)
 
     def do_change_state(self, transition: Gst.StateChange) -> Gst.StateChangeReturn:
         """Nothing is held back in a pipeline that does not run."""
@@ -145,17 +156,22 @@ class MaevidEnc(Gst.Element):
             buffer.pts = packet.pts
             buffer.dts = packet.pts
             buffer.duration = packet.duration or Gst.CLOCK_TIME_NONE
-            flow = self._pads.src.push(buffer)
+            flow = self.srcpad.push(buffer)
             if flow != Gst.FlowReturn.OK:
                 return flow
         return Gst.FlowReturn.OK
 
-    def _query(self, pad: Gst.Pad, parent: Gst.Object, query: Gst.Query) -> bool:
-        if query.type != Gst.QueryType.LATENCY or self._encoder is None:
-            return bool(pad.query_default(parent, query))
-        if not self._pads.sink.peer_query(query):
+    def answer_latency(self, query: Gst.Query) -> bool:
+        """What the elements before this one need, and the pictures that it holds back itself."""
+        if not self.sinkpad.peer_query(query):
             return False
         live, least, most = query.parse_latency()
-        own = self._encoder.delay * self._gap
+        own = 0 if self._encoder is None else self._encoder.delay * self._gap
         query.set_latency(live, least + own, most if most == Gst.CLOCK_TIME_NONE else most + own)
         return True
+
+
+def _query(pad: Gst.Pad, element: MaevidEnc, query: Gst.Query) -> bool:
+    if query.type == Gst.QueryType.LATENCY:
+        return element.answer_latency(query)
+    return bool(pad.query_default(element, query))

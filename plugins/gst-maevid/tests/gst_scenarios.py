@@ -7,7 +7,9 @@ Each scenario gives a dictionary.
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -214,7 +216,23 @@ def wrong_settings() -> dict[str, Any]:
     return found
 
 
+def freed() -> dict[str, Any]:
+    """Whether elements go when their pipeline goes."""
+    left = []
+    for _ in range(3):
+        run = Run(
+            f"{SOURCE} num-buffers=2 ! {COMMON.format(32, 32, '25/1')} ! maevidenc name=enc bitrate=90000 "
+            "! maeviddec name=dec ! fakesink"
+        )
+        left += [weakref.ref(run.element(name).srcpad) for name in ("enc", "dec")]
+        end = run.until_the_end()
+        run.stop()
+        del run
+        gc.collect()
+    return {"end": end, "left": sum(reference() is not None for reference in left)}
+
+
 if __name__ == "__main__":
     Gst.init(None)
-    scenarios = (times, live_change, flush, latency, damage, raw_without_times, wrong_settings)
+    scenarios = (times, live_change, flush, latency, damage, raw_without_times, wrong_settings, freed)
     print(json.dumps({scenario.__name__: scenario() for scenario in scenarios}))

@@ -293,6 +293,11 @@ def test_errors_are_one_line_of_the_element(seen, scenario, case, line):
 
 
 @needs_gstreamer
+def test_elements_go_with_their_pipeline(seen):
+    assert seen["freed"] == {"end": "eos", "left": 0}
+
+
+@needs_gstreamer
 def test_pictures_without_times_are_numbered(seen):
     numbered = seen["raw_without_times"]["numbered"]
     assert (numbered["end"], numbered["messages"]) == ("eos", [])
