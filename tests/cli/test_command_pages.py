@@ -35,7 +35,9 @@ def page(command: str) -> str:
 
 def boxes(text: str, kind: str) -> list[str]:
     """The lines of all code boxes of a kind, as a shell would get them."""
-    return [line for box in re.findall(rf"```{kind}\n(.*?)```", text, re.S) for line in box.splitlines() if line]
+    return [
+        line for box in re.findall(rf"```{kind}\n(.*?)```", text, re.S) for line in box.splitlines() if line
+    ]
 
 
 def calls(line: str) -> list[list[str]]:
@@ -108,7 +110,9 @@ def folder(hall_frames: list[Frame], tmp_path_factory: pytest.TempPathFactory) -
         for frame in hall_frames:
             luma, chroma = (slice(36, None), slice(80, None)), (slice(18, None), slice(40, None))
             planes = np.concatenate([frame.y[luma].ravel(), frame.u[chroma].ravel(), frame.v[chroma].ravel()])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes.reshape(216, 240), format="yuv420p")))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(planes.reshape(216, 240), format="yuv420p"))
+            )
         container.mux(stream.encode())
     assert main(["compress", str(made / "in.mp4"), str(made / "out.mkv"), "-b", "200k"]) == 0
     (made / "pictures").mkdir()
@@ -135,7 +139,9 @@ def test_examples_run(command, folder, monkeypatch, capsys):
 def run_in_shell(line: str) -> None:
     """A pipe, with this Python's maevid and all failures seen."""
     python = shlex.quote(sys.executable)
-    script = f'set -o pipefail; maevid() {{ {python} -m maevid "$@"; }}; python() {{ {python} "$@"; }}; {line}'
+    script = (
+        f'set -o pipefail; maevid() {{ {python} -m maevid "$@"; }}; python() {{ {python} "$@"; }}; {line}'
+    )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -34,7 +34,9 @@ class Run:
     def element(self, name: str) -> Any:
         return self.pipeline.get_by_name(name)
 
-    def record(self, name: str, pad: str = "src", then: Callable[[int], None] | None = None) -> list[dict[str, int]]:
+    def record(
+        self, name: str, pad: str = "src", then: Callable[[int], None] | None = None
+    ) -> list[dict[str, int]]:
         """What buffers pass a pad: times in nanoseconds (-1: none) and bytes. ``then`` gets each one's number."""
         seen: list[dict[str, int]] = []
 
@@ -209,7 +211,9 @@ def wrong_settings() -> dict[str, Any]:
     """Settings that make no sense: an error on the bus, and the next pipeline works as if nothing had been."""
     found: dict[str, Any] = {}
     for setting in ("weights=/nowhere/x.safetensors", "codec=none", "device=tpu", "quality=30"):
-        run = Run(f"{SOURCE} num-buffers=2 ! {COMMON.format(32, 32, '25/1')} ! maevidenc {setting} ! fakesink")
+        run = Run(
+            f"{SOURCE} num-buffers=2 ! {COMMON.format(32, 32, '25/1')} ! maevidenc {setting} ! fakesink"
+        )
         end = run.until_the_end()
         run.stop()
         found[setting] = {"end": end, "messages": run.messages}

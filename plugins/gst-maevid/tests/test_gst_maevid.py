@@ -112,9 +112,7 @@ def installed(site: Path) -> Iterator[None]:
 
 def launch(environment: dict[str, str], pipeline: str) -> subprocess.CompletedProcess[str]:
     command = ["gst-launch-1.0", *pipeline.split()]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -138,7 +136,11 @@ def planes_in(data: bytes, width: int, height: int) -> list[tuple[np.ndarray, ..
     pictures = np.frombuffer(data, np.uint8).reshape(-1, luma * 3 // 2)
     half = (height // 2, width // 2)
     return [
-        (p[:luma].reshape(height, width), p[luma : luma * 5 // 4].reshape(half), p[luma * 5 // 4 :].reshape(half))
+        (
+            p[:luma].reshape(height, width),
+            p[luma : luma * 5 // 4].reshape(half),
+            p[luma * 5 // 4 :].reshape(half),
+        )
         for p in pictures
     ]
 
@@ -219,7 +221,9 @@ def test_times_and_caps(seen):
         assert field in times["caps"]["enc"]
         assert field in times["caps"]["dec"]
     assert times["caps"]["enc"].startswith("video/x-maevid")
-    assert re.search(r"version=\(int\)1, codec=\(string\)mae, model=\(string\)[0-9a-f]{8}\b", times["caps"]["enc"])
+    assert re.search(
+        r"version=\(int\)1, codec=\(string\)mae, model=\(string\)[0-9a-f]{8}\b", times["caps"]["enc"]
+    )
     assert "format=(string)I420" in times["caps"]["dec"]
     assert "model" not in times["caps"]["dec"]
 
@@ -276,9 +280,17 @@ def test_damaged_packets_cost_their_pictures(seen):
         ("damage", "other weights", "the stream was made with weights 0"),
         ("damage", "newer", "the stream has format version 2, this maevid reads version 1"),
         ("damage", "unknown codec", "no codec 'none' is installed"),
-        ("raw_without_times", "no rate", "a picture has no time, and the stream no frame rate to number it by"),
+        (
+            "raw_without_times",
+            "no rate",
+            "a picture has no time, and the stream no frame rate to number it by",
+        ),
         ("raw_without_times", "short", "a buffer of 2303 bytes cannot hold a picture of 2304"),
-        ("wrong_settings", "weights=/nowhere/x.safetensors", "/nowhere/x.safetensors: not a usable model file"),
+        (
+            "wrong_settings",
+            "weights=/nowhere/x.safetensors",
+            "/nowhere/x.safetensors: not a usable model file",
+        ),
         ("wrong_settings", "codec=none", "no codec 'none' is installed"),
         ("wrong_settings", "device=tpu", "unknown device 'tpu'"),
     ],
@@ -301,7 +313,9 @@ def test_elements_go_with_their_pipeline(seen):
 def test_pictures_without_times_are_numbered(seen):
     numbered = seen["raw_without_times"]["numbered"]
     assert (numbered["end"], numbered["messages"]) == ("eos", [])
-    assert [(b["pts"], b["duration"]) for b in numbered["out"]] == [(40_000_000 * n, 40_000_000) for n in range(6)]
+    assert [(b["pts"], b["duration"]) for b in numbered["out"]] == [
+        (40_000_000 * n, 40_000_000) for n in range(6)
+    ]
     assert seen["wrong_settings"]["quality=30"] == {"end": "eos", "messages": []}
 
 
@@ -344,7 +358,10 @@ def test_targets_of_the_live_encoder(installed, mae):
     ("program", "line"),
     [
         (None, "has no PyGObject: apt install python3-gi python3-gst-1.0"),
-        ("#!/bin/sh\necho 3 6; echo /usr/lib/python3/dist-packages/gi/__init__.py\n", "GStreamer has Python 3.6, "),
+        (
+            "#!/bin/sh\necho 3 6; echo /usr/lib/python3/dist-packages/gi/__init__.py\n",
+            "GStreamer has Python 3.6, ",
+        ),
     ],
 )
 def test_an_environment_that_does_not_fit(installed, monkeypatch, tmp_path, program, line):
