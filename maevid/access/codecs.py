@@ -49,6 +49,9 @@ os.register_at_fork(after_in_child=_Fork.happened)
 class Device:
     """Where frames are coded and decoded: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
+    ``cuda`` is the GPU that is PyTorch's current one now, and stays that: each thread has a current GPU of its own,
+    and weights do not move.
+
     Raises UsageError for another name, for a GPU that is not there, and for CUDA in a forked process whose parent
     has used it.
     """
@@ -97,6 +100,8 @@ class Device:
             )
         elif self._number is not None and self._number >= torch.cuda.device_count():
             raise UsageError(f"there is no {name} here, only {torch.cuda.device_count()} CUDA devices")
+        if self.kind == "cuda" and self._number is None:
+            self._number = torch.cuda.current_device()
 
 
 def shared_codec(name: str, device: Device, precision: str, weights: Path | None) -> FrameCodec:

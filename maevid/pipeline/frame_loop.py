@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from maevid.codec.interface import Encoded, FrameCodec
 from maevid.errors import InputError
@@ -16,6 +16,7 @@ from maevid.pipeline.preview import make_preview
 from maevid.rate import FirstPass, FrameCost, FrameStatistics, RateController, SceneWatcher
 from maevid.report import FrameReport
 from maevid.stream.overhead import largest_overhead
+from maevid.stream.packet import Packet
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import Frame
 
@@ -41,9 +42,16 @@ class _Waiting:
     read_seconds: float
 
 
+class PacketSink(Protocol):
+    """Where coded frames go, in their order: a file (StreamWriter), or whatever else takes packets."""
+
+    def write(self, packet: Packet) -> object:
+        """Take the next packet."""
+
+
 @dataclass
 class FrameLoop:
-    """Drives one codec with one controller into one file.
+    """Drives one codec with one controller into one file, or frame by frame (:meth:`push`) into any other sink.
 
     ``measure`` decodes every frame again for its PSNR, and then ``wants_preview`` is asked whether a picture of it
     would be shown. ``first`` is what the first pass found, None where there was none.
@@ -51,7 +59,7 @@ class FrameLoop:
 
     codec: FrameCodec
     controller: RateController
-    writer: StreamWriter
+    writer: PacketSink
     publish: Listener
     control: Control
     measure: bool
@@ -69,17 +77,19 @@ class FrameLoop:
         self._began = time.perf_counter()
 
     def run(self, events: Iterable[Frame | av.Packet[Any]]) -> None:
-        """Code all frames, and copy the other packets between them. Raises as :meth:`push` does."""
+        """Code all frames into a file, and copy the other packets between them. Raises as :meth:`push` does."""
+        writer = self.writer
+        assert isinstance(writer, StreamWriter), "only a file has other streams beside the pictures"
         self._began = time.perf_counter()
         for event in events:
             if isinstance(event, Frame):
                 if self.push(event) and self.control.finishing:
                     return
                 continue
-            self.writer.copy(event)
+            writer.copy(event)
             if self.first is None:
                 # Nobody has counted ahead.
-                self.publish(BesideVideo(self._beside(), whole=False))
+                self.publish(BesideVideo(_beside(writer), whole=False))
         self.flush()
 
     def push(self, frame: Frame) -> bool:
@@ -104,18 +114,6 @@ class FrameLoop:
         """Code all frames that wait. Raises as :meth:`push` does."""
         while self._waiting:
             self._code(self._batch)
-
-    def _beside(self) -> int:
-        """Bytes that the file has so far beside the pictures; the muxer may still hold some of them."""
-        writer = self.writer
-        overhead = largest_overhead(
-            pictures=writer.frames,
-            sound=writer.copied,
-            other=0,
-            seconds=0.0,
-            file_bytes=writer.packet_bytes + writer.copied_bytes,
-        )
-        return writer.start() + writer.copied_bytes + overhead
 
     def _code(self, batch: int) -> None:
         """Code the first frames that wait, ``batch`` at most."""
@@ -201,3 +199,15 @@ class FrameLoop:
             stage_seconds={"decode": item.read_seconds, **encoded.stage_seconds},
             scene_cut=item.cut,
         )
+
+
+def _beside(writer: StreamWriter) -> int:
+    """Bytes that a file has so far beside the pictures; the muxer may still hold some of them."""
+    overhead = largest_overhead(
+        pictures=writer.frames,
+        sound=writer.copied,
+        other=0,
+        seconds=0.0,
+        file_bytes=writer.packet_bytes + writer.copied_bytes,
+    )
+    return writer.start() + writer.copied_bytes + overhead

@@ -140,6 +140,32 @@ def test_on_the_gpu(coded, pictures):
         assert (stack.cpu().numpy().transpose(0, 2, 3, 1).astype(int) - pictures).__abs__().max() <= 6
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_cuda_is_one_gpu_for_good(coded):
+    """Whatever thread asks, and whatever its current GPU is; one copy of the weights for both ways to name it."""
+    from maevid.access.codecs import Device, shared_codec
+
+    there = Device("cuda")
+    assert there.torch == torch.device("cuda", torch.cuda.current_device())
+    named = Device(str(there.torch))
+    assert shared_codec("mae", there, "auto", None) is shared_codec("mae", named, "auto", None)
+    with maevid.open(coded, output="torch", pixels="yuv", device="cuda") as video, ThreadPoolExecutor(2) as threads:
+        pictures = list(threads.map(video.__getitem__, range(4)))
+    assert {plane.device for picture in pictures for plane in picture} == {there.torch}
+    with maevid.open(coded, device="cuda") as video:
+        assert isinstance(video[0], np.ndarray)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices here")
+def test_another_gpu_from_a_thread_whose_current_one_is_the_first(coded):
+    with maevid.open(coded, output="torch", device="cuda:1") as video, ThreadPoolExecutor(1) as threads:
+        assert threads.submit(video.__getitem__, 3).result().device == torch.device("cuda:1")
+    with torch.cuda.device(1):
+        video = maevid.open(coded, output="torch", device="cuda")
+    assert video[3].device == torch.device("cuda:1")
+    video.close()
+
+
 def test_wrong_options(coded, hall, tmp_path):
     for options in (
         {"output": "jax"},
