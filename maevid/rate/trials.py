@@ -38,11 +38,6 @@ class Trials:
         """Indices over the range for a frame that needs them; none for others."""
         return self.over_range(self._measured)
 
-    @property
-    def measured(self) -> int:
-        """How many frames :meth:`learn` has taken; they are not counted where all frames are tried alike."""
-        return self._measured
-
     def over_range(self, measured: int) -> tuple[int, ...]:
         """What :meth:`first` gives once ``measured`` frames are measured."""
         return self._ladder if self._bitrate is None or measured % KEY_EVERY == 0 else ()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -66,23 +65,32 @@ def save_run(
         "config": json.dumps(model.config.to_dict()),
         "progress": json.dumps(progress.__dict__),
     }
+    _write(folder, {k: v.contiguous().clone() for k, v in tensors.items()}, metadata)
+
+
+def _write(folder: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / (STATE_FILE + ".part")
-    save_file({k: v.contiguous().clone() for k, v in tensors.items()}, partial, metadata)
+    save_file(tensors, partial, metadata)
     with partial.open("rb") as written:
         os.fsync(written.fileno())
     os.replace(partial, folder / STATE_FILE)
 
 
 def branch_run(folder: Path, branch: Path) -> None:
-    """Copy a run's state to start a branch from it; a branch that has begun already is left as it is."""
+    """Copy a run's state to start a branch from it; a branch that has begun already is left as it is.
+
+    The branch of a branch starts without its decay: at the held learning rate, and without exact arithmetic.
+    """
     if (branch / STATE_FILE).exists():
         return
-    _metadata(folder)
-    branch.mkdir(parents=True, exist_ok=True)
-    partial = branch / (STATE_FILE + ".part")
-    shutil.copyfile(folder / STATE_FILE, partial)
-    os.replace(partial, branch / STATE_FILE)
+    metadata = _metadata(folder)
+    progress = json.loads(metadata["progress"])
+    progress |= {"exact": False, "decay_start": 0, "decay_steps": 0}
+    metadata["progress"] = json.dumps(progress)
+    with safe_open(folder / STATE_FILE, framework="pt") as stored:
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (safe_open is no mapping)
+    _write(branch, tensors, metadata)
 
 
 def read_config(folder: Path) -> ModelConfig:

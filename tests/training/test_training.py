@@ -125,6 +125,11 @@ sys.exit(main(sys.argv[2:]))
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
+def read_progress(run: Path) -> Progress:
+    with safe_open(run / STATE_FILE, framework="pt") as stored:
+        return Progress(**json.loads(stored.metadata()["progress"]))
+
+
 def test_a_stopped_process_has_saved_and_its_weights_code_pictures(
     bunny: Path, hall: Path, tmp_path: Path
 ) -> None:
@@ -152,6 +157,13 @@ def test_a_stopped_process_has_saved_and_its_weights_code_pictures(
     subprocess.run([*TWO, str(script), str(copies), *command], cwd=tmp_path, check=True)
     assert len(copies.read_text().splitlines()) == 1
     subprocess.run(train("--export", str(weights), folder=branch), cwd=tmp_path, check=True)
+    ended = read_progress(branch)
+    assert (ended.exact, ended.decay_steps) == (True, 3)
+    # From there the run goes on at the held rate, where it would go nowhere as the branch that it was.
+    onward = (*small, "--branch", str(tmp_path / "on"), "--decay-steps", "0", "--steps", str(ended.step + 2))
+    subprocess.run(train(str(bunny), str(hall), *onward, folder=branch), cwd=tmp_path, check=True)
+    going_on = read_progress(tmp_path / "on")
+    assert (going_on.step, going_on.exact, going_on.decay_steps) == (ended.step + 2, False, 0)
     subprocess.run(train("--plot", str(curve), folder=run), cwd=tmp_path, check=True)
     assert curve.read_bytes().startswith(b"\x89PNG")
 
