@@ -154,7 +154,8 @@ def test_a_stopped_process_has_saved_and_its_weights_code_pictures(
     script, copies = tmp_path / "slow.py", tmp_path / "copies"
     script.write_text(SLOW_COPY)
     command = train(str(bunny), str(hall), *branching, folder=run)[3:]
-    subprocess.run([*TWO, str(script), str(copies), *command], cwd=tmp_path, check=True)
+    # Without -- torchrun takes --run for its own --run-path.
+    subprocess.run([*TWO, "--", str(script), str(copies), *command], cwd=tmp_path, check=True)
     assert len(copies.read_text().splitlines()) == 1
     subprocess.run(train("--export", str(weights), folder=branch), cwd=tmp_path, check=True)
     ended = read_progress(branch)
