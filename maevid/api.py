@@ -37,13 +37,15 @@ def compress(
     weights: Path | None = None,
     measure: bool = False,
     max_pixels: int = MAX_PIXELS,
+    resume: bool = False,
     listener: Listener = _silent,
 ) -> CompressResult:
     """Compress a video file.
 
     Give one of ``bitrate`` (bits per second), ``quality`` (0..100) or, for every other mode, a
     :class:`~maevid.rate.RateRequest`. ``measure`` adds PSNR to the reports, which ``listener`` receives.
-    Pictures of more than ``max_pixels`` luma samples are refused.
+    Pictures of more than ``max_pixels`` luma samples are refused. ``resume`` goes on with an interrupted encode of the
+    same arguments.
     Raises MaevidError with one line that says what is wrong; an existing output is then untouched.
     """
     request = request or RateRequest(bitrate=bitrate, quality=quality)
@@ -55,6 +57,7 @@ def compress(
         CodecOptions(device, precision, weights),
         measure=measure,
         max_pixels=max_pixels,
+        resume=resume,
     )
     return _compress(options, listener)
 

@@ -24,20 +24,20 @@ class AtomicFile:
     Its name is ``.<stem>.<16 hex digits>.part<suffix>``: hidden, in the same folder (a rename stays
     atomic) and with the same suffix (a muxer that looks at the name picks the right format). A link is
     followed: its target is replaced. As a context manager it commits on success and discards on any
-    exception, ``KeyboardInterrupt`` included.
+    exception, ``KeyboardInterrupt`` included. ``token`` takes the place of the random digits, so that whoever knows it
+    can remove what a killed process has left (:func:`temporary_path`).
 
     Raises :class:`~maevid.errors.OutputError` when the folder is missing or read-only, or when the target
     is a folder, a device, a pipe or a write-protected file.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, token: str | None = None) -> None:
         target = Path(os.path.realpath(path))
         mode = _mode_of_existing(target, path)
         folder = target.parent
         if not folder.is_dir():
             raise OutputError(f"the folder {folder} does not exist; create it or choose another output")
-        stem = target.stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
-        temporary = folder / f".{stem}.{secrets.token_hex(8)}.part{target.suffix}"
+        temporary = temporary_path(target, token or secrets.token_hex(8))
         try:
             descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except OSError as error:
@@ -55,6 +55,8 @@ class AtomicFile:
         if not self._open:
             return
         try:
+            # Otherwise a power failure could leave the name without the content.
+            _flush_to_disk(self.temporary)
             os.replace(self.temporary, self._target)
         except OSError as error:
             self.discard()
@@ -79,6 +81,13 @@ class AtomicFile:
             self.discard()
 
 
+def temporary_path(path: str | Path, token: str) -> Path:
+    """The name under which the output ``path`` is written."""
+    target = Path(os.path.realpath(path))
+    stem = target.stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
+    return target.parent / f".{stem}.{token}.part{target.suffix}"
+
+
 @contextlib.contextmanager
 def atomic_output(path: str | Path) -> Iterator[Path]:
     """The temporary path to write to; renamed to ``path`` when the block ends well, removed when it does
@@ -100,9 +109,28 @@ def refuse_same_file(source: str | Path, output: str | Path) -> None:
             raise UsageError(f"input and output are the same file ({output}); choose another output name")
 
 
+def read_only_once(source: str | Path) -> bool:
+    """Whether an input is gone once it was read: standard input, a pipe, a socket, a terminal."""
+    if str(source) == STANDARD_STREAM:
+        return True
+    try:
+        mode = os.stat(source).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+
+
 def reason(error: OSError) -> str:
     """The operating system's words for an error, without number and file name."""
     return (error.strerror or str(error)).lower()
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _mode_of_existing(target: Path, shown: str | Path) -> int | None:

@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
@@ -43,7 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read has gone. Python would complain once more while closing standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
-    except KeyboardInterrupt:
-        print("maevid: interrupted, nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        # Another Ctrl-C while Python winds up would only bring a traceback.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print(
+            f"maevid: interrupted, {interrupt.args[0] if interrupt.args else 'nothing was written'}",
+            file=sys.stderr,
+        )
         return _INTERRUPTED
     return code

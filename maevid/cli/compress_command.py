@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maevid.atomic import read_only_once
 from maevid.cli.common import add_codec_options, add_pixel_limit, codec_options
 from maevid.cli.progress import ProgressLine
 from maevid.codec.registry import DEFAULT_CODEC
@@ -69,6 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stats-out", type=Path, metavar="FILE", help="keep what the passes measured")
     parser.add_argument("--stats-in", type=Path, metavar="FILE", help="use it in place of the first pass")
     parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an interrupted encode of the same options: the result is the same, byte for byte",
+    )
+    parser.add_argument(
         "--tui", action="store_true", help="show rate, distortion and pictures live; ? for its keys"
     )
     parser.add_argument("--light", action="store_true", help="the TUI's light theme")
@@ -82,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def request_of(options: argparse.Namespace) -> RateRequest:
     """The rate request; raises UsageError for values that make no sense."""
-    piped = options.input == "-" and options.passes is None
+    piped = read_only_once(options.input) and options.passes is None
     request = RateRequest(
         quality=options.quality,
         lam=options.lam,
@@ -142,6 +148,7 @@ def run(options: argparse.Namespace) -> int:
         statistics_in=options.stats_in,
         statistics_out=options.stats_out,
         max_pixels=options.max_pixels,
+        resume=options.resume,
     )
     if options.dry_run:
         from maevid.pipeline.dry_run import dry_run

@@ -31,13 +31,15 @@ class CodecOptions:
 class Encoded:
     """A coded frame: its packet, the decoder's picture when asked for, and where bits and time went.
 
-    ``parts`` names the packet's parts and gives their bits; ``stage_seconds`` is wall time by stage.
+    ``parts`` names the packet's parts and gives their bits; ``stage_seconds`` is wall time by stage. ``psnr`` in dB by
+    plane is there where it is known already, and then nobody measures it again.
     """
 
     packet: Packet
     reconstruction: tuple[Plane, Plane, Plane] | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    psnr: Mapping[str, float] = field(default_factory=dict)
 
 
 class FrameCodec(ABC):
@@ -56,6 +58,13 @@ class FrameCodec(ABC):
     latents_checked: bool = False
     description: str = ""
     batch_size: int = 1
+
+    def lanes(self, samples: int) -> int:
+        """How many pictures of so many luma samples :meth:`decode` likes to be called for at once, in threads.
+
+        1, the default: one after the other.
+        """
+        return 1
 
     @abstractmethod
     def lam(self, rate_index: int) -> float:

@@ -9,25 +9,30 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from maevid.codec.batches import Batches
 from maevid.codec.entropy import Decoder, encode
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
+from maevid.codec.lanes import lanes_for, side_by_side
 from maevid.errors import DamagedError, LatentError, ModelError
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import choose_placement
 from maevid.model.integer import BATCH_LIMIT
-from maevid.model.network import SYMBOL_LIMIT, Network, Quantised, latent_levels
-from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SKIP_BELOW
+from maevid.model.network import Network, Quantised, latent_levels
+from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SKIP_BELOW, SYMBOL_LIMIT
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame, Plane
+
+T = TypeVar("T")
 
 WEIGHTS = Path(__file__).parent.parent / "model" / "weights"
 
@@ -37,15 +42,22 @@ def open_mae(options: CodecOptions) -> FrameCodec:
     return MaeCodec(Checkpoint.load(options.weights or WEIGHTS / "mae.safetensors"), options)
 
 
+def open_mae_fast(options: CodecOptions) -> FrameCodec:
+    """The small model, a quarter of the work, or the one in ``options.weights``."""
+    weights = options.weights or WEIGHTS / "mae-fast.safetensors"
+    return MaeCodec(Checkpoint.load(weights), options, name="mae-fast")
+
+
 class MaeCodec(FrameCodec):
-    """A modulated autoencoder behind the frame codec interface."""
+    """A modulated autoencoder behind the frame codec interface.
+
+    ``name`` is the codec's, whatever configuration its weights are of: it is what a file names for those who read it.
+    """
 
     latents_checked = True
 
-    name = "mae"
-    """The codec's, whatever configuration its weights are of: it is what a file names for those who read it."""
-
-    def __init__(self, checkpoint: Checkpoint, options: CodecOptions) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: CodecOptions, name: str = "mae") -> None:
+        self.name = name
         one = checkpoint.config.lambda_min == checkpoint.config.lambda_max
         self.rate_indices = range(1 if one else RATE_INDICES)
         self.sha256 = checkpoint.sha256
@@ -53,6 +65,11 @@ class MaeCodec(FrameCodec):
         self.network = Network(checkpoint, choose_placement(options.device, options.precision))
         self.tables = checkpoint.tables()
         self.description = str(self.network.placement)
+        self._batches = Batches()
+
+    def lanes(self, samples: int) -> int:
+        """On the CPU as many as there are threads; a GPU takes pictures in batches."""
+        return lanes_for(samples) if self.network.placement.device.type == "cpu" else 1
 
     def lam(self, rate_index: int) -> float:
         """λ of a rate index 0..255."""
@@ -65,13 +82,21 @@ class MaeCodec(FrameCodec):
     def encode_batch(
         self, frames: Sequence[Frame], rate_indices: Sequence[int], *, reconstruct: bool = False
     ) -> list[Encoded]:
-        """Code frames of one size, each at its rate index."""
-        if len(frames) > BATCH_LIMIT:
-            rest = self.encode_batch(
-                frames[BATCH_LIMIT:], rate_indices[BATCH_LIMIT:], reconstruct=reconstruct
-            )
-            first = frames[:BATCH_LIMIT], rate_indices[:BATCH_LIMIT]
-            return self.encode_batch(*first, reconstruct=reconstruct) + rest
+        """Code frames of one size, each at its rate index: on the CPU side by side, elsewhere in batches that fit."""
+        samples = frames[0].y.size if frames else 0
+
+        def work(part: slice) -> list[Encoded]:
+            return self._encode(frames[part], rate_indices[part], reconstruct)
+
+        lanes = min(self.lanes(samples), len(frames))
+        if lanes > 1:
+            return self._in_lanes(lanes, len(frames), max(1, TRIED_AT_ONCE // max(1, samples)), work)
+        return self._batches.run(len(frames), BATCH_LIMIT, samples, work)
+
+    def _encode(
+        self, frames: Sequence[Frame], rate_indices: Sequence[int], reconstruct: bool
+    ) -> list[Encoded]:
+        """One batch."""
         began = time.perf_counter()
         indices = self.network.index_tensor(rate_indices)
         blocks = self.network.load([frame.planes for frame in frames])
@@ -100,8 +125,12 @@ class MaeCodec(FrameCodec):
 
     def decode(self, packet: Packet) -> tuple[Plane, Plane, Plane]:
         """Rebuild the planes of one packet."""
-        latents, indices = self._latents(packet)
-        return self.network.synthesise(latents, indices, packet.height, packet.width)[0]
+
+        def work(_: slice) -> list[tuple[Plane, Plane, Plane]]:
+            latents, indices = self._latents(packet)
+            return self.network.synthesise(latents, indices, packet.height, packet.width)
+
+        return self._batches.run(1, 1, packet.width * packet.height, work)[0]
 
     def check(self, packet: Packet) -> None:
         """Decode the latents and compare their check value; the synthesis is not needed."""
@@ -125,23 +154,35 @@ class MaeCodec(FrameCodec):
 
     def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
         """Bits of every frame (rows) at every rate index (columns), from the entropy model without coding."""
-        bits = np.empty((len(frames), len(rate_indices)))
-        blocks = self.network.load([frame.planes for frame in frames])
-        samples = sum(frame.y.size for frame in frames)
-        together = max(1, min(BATCH_LIMIT // len(frames), TRIED_AT_ONCE // samples))
-        for start in range(0, len(rate_indices), together):
-            tried = rate_indices[start : start + together]
-            # Rate by rate, each with all frames.
-            indices = self.network.index_tensor(np.repeat(tried, len(frames)).tolist())
-            quantised = self.network.quantise(
-                self.network.analyse(blocks.repeat(len(tried), 1, 1, 1), indices), indices
-            )
-            for place, rate_index in enumerate(tried):
-                for row in range(len(frames)):
-                    symbols, tables, _ = self.coded_string(quantised, place * len(frames) + row, rate_index)
-                    cost = self.tables.cost_bits(symbols, tables) + _ESTIMATED_FRAMING_BITS
-                    bits[row, start + place] = cost
-        return bits
+        pairs = [(row, index) for row in range(len(frames)) for index in rate_indices]
+        samples = frames[0].y.size if frames else 0
+        loaded = [self.network.load([frame.planes]) for frame in frames]
+
+        def work(part: slice) -> list[float]:
+            tried = [index for _, index in pairs[part]]
+            indices = self.network.index_tensor(tried)
+            blocks = torch.cat([loaded[row] for row, _ in pairs[part]])
+            quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
+            strings = [self.coded_string(quantised, row, index) for row, index in enumerate(tried)]
+            return [
+                self.tables.cost_bits(symbols, tables) + _ESTIMATED_FRAMING_BITS
+                for symbols, tables, _ in strings
+            ]
+
+        lanes = min(self.lanes(samples), len(pairs))
+        together = max(1, TRIED_AT_ONCE // max(1, samples))
+        if lanes > 1:
+            bits = self._in_lanes(lanes, len(pairs), together, work)
+        else:
+            bits = self._batches.run(len(pairs), min(BATCH_LIMIT, together), samples, work)
+        return np.array(bits).reshape(len(frames), len(rate_indices))
+
+    @staticmethod
+    def _in_lanes(lanes: int, count: int, most: int, work: Callable[[slice], list[T]]) -> list[T]:
+        """What ``work`` gives for slices of 0..count, ``most`` in one, side by side."""
+        size = min(most, BATCH_LIMIT, -(-count // lanes))
+        parts = [slice(at, min(at + size, count)) for at in range(0, count, size)]
+        return [one for results in side_by_side(lanes, work, parts) for one in results]
 
     def coded_string(
         self, quantised: Quantised, row: int, rate_index: int
@@ -205,14 +246,11 @@ class MaeCodec(FrameCodec):
             rows, columns = (np.arange(n) // HYPER_FACTOR for n in shape[1:])
             share = np.bincount(rows)[rows][:, None] * np.bincount(columns)[columns]
             ledger += cost[np.ix_(rows, columns)] / share
-        latents = mean + self._decode_pass(decoder, passes[0], index[0], ledger)
+        latents = network.restore(mean, self._decode_pass(decoder, passes[0], index[0], ledger))
         if network.two_passes:
-            anchor = torch.from_numpy(passes[0]).to(latents.device)
-            anchors = torch.where(anchor, latents, 0.0)
-            mean, index = network.second(features, anchors, conditions)
-            latents = torch.where(
-                anchor, latents, mean + self._decode_pass(decoder, passes[1], index[0], ledger)
-            )
+            mean, index = network.second(features, latents, conditions)
+            symbols = self._decode_pass(decoder, passes[1], index[0], ledger)
+            latents = network.restore(mean, symbols, latents)
         decoder.finish()
         if _check_value(latents[0]) != packet.latent_check:
             raise LatentError(
@@ -227,7 +265,8 @@ class MaeCodec(FrameCodec):
         which: npt.NDArray[np.bool_],
         index: npt.NDArray[np.uint8],
         ledger: npt.NDArray[np.float64] | None,
-    ) -> torch.Tensor:
+    ) -> npt.NDArray[np.float32]:
+        """Symbols (1, M, h, w), zero where the pass codes nothing."""
         coded = _coded(which, index)
         symbols = np.zeros(index.size, np.float32)
         tables = index.ravel()[coded].astype(np.int16)
@@ -237,7 +276,7 @@ class MaeCodec(FrameCodec):
             cost = np.zeros(index.size)
             cost[coded] = self._cost(values, tables)
             ledger += cost.reshape(index.shape).sum(0)
-        return torch.from_numpy(symbols.reshape(1, *index.shape)).to(self.network.placement.device)
+        return symbols.reshape(1, *index.shape)
 
     def _cost(self, symbols: npt.NDArray[np.int32], tables: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
         """Bits of each symbol; escaped values count as their escape symbol alone."""

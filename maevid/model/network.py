@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from maevid.model import fused
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import Placement
+from maevid.model.factorized import FactorizedModel
 from maevid.model.prior import (
     HYPER_FACTOR,
     HYPER_LIMIT,
     MEAN_STEP,
     SKIP_BELOW,
+    SYMBOL_LIMIT,
     Conditions,
     EntropyModel,
+    HyperAnalysis,
     anchor_mask,
 )
-from maevid.model.transforms import ALIGNMENT, Gains
+from maevid.model.transforms import ALIGNMENT, Analysis, Gains, Synthesis
 from maevid.video.frame import Plane
 
-SYMBOL_LIMIT = 2.0**19
-"""Largest symbol; ±2^19 plus a mean in sixteenths is still exact in float32, and no picture comes near it."""
+if TYPE_CHECKING:
+    from maevid.model.fused.entropy import FusedEntropy
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,37 @@ class Network:
         self.model = checkpoint.model().to(placement.device)
         self.model.requires_grad_(False)
         self.two_passes = self.model.entropy.two_passes
+        self._analysis: Callable[[Tensor, Gains], Tensor] = self.model.analysis
+        self._hyper_analysis: Callable[[Tensor, Gains], Tensor] = self.model.hyper_analysis
+        self._synthesis: Callable[[Tensor, Gains], Tensor] = self.model.synthesis
+        self._entropy: FusedEntropy | EntropyModel | FactorizedModel = self.model.entropy
+        self._quantise = self._quantise_unfused
+        self._restore: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = None
+        if placement.device.type == "cpu" and fused.available():
+            self._fuse()
         stored = checkpoint.conditions()
         self._conditions = Conditions(
             **{f.name: getattr(stored, f.name).to(placement.device) for f in fields(stored)}
         )
         self._gains = self._tabulate_gains()
         self.hyper_table = stored.hyper_index.numpy().astype(np.int16)
+
+    def _fuse(self) -> None:
+        from maevid.model.fused.entropy import FusedEntropy
+        from maevid.model.fused.transforms import FusedAnalysis, FusedHyperAnalysis, FusedSynthesis
+
+        model = self.model
+        if isinstance(model.entropy, EntropyModel):
+            self._entropy = fused_entropy = FusedEntropy(model.entropy)
+            self._quantise, self._restore = fused_entropy.quantise, fused_entropy.restore
+        if self.placement.dtype == torch.bfloat16 and self.config.units == "quantiser":
+            if isinstance(model.analysis, Analysis) and isinstance(model.synthesis, Synthesis):
+                self._analysis, self._synthesis = (
+                    FusedAnalysis(model.analysis),
+                    FusedSynthesis(model.synthesis),
+                )
+            if isinstance(model.hyper_analysis, HyperAnalysis):
+                self._hyper_analysis = FusedHyperAnalysis(model.hyper_analysis)
 
     def conditions(self, rate_indices: Tensor) -> Conditions:
         """The rows of the baked tables for rate indices (B,)."""
@@ -102,29 +132,36 @@ class Network:
     def analyse(self, source: Tensor, rate_indices: Tensor) -> Tensor:
         """What :meth:`load` gives to unrounded latents (B, M, h, w) in quantiser units; float work, encoder only."""
         with self._autocast():
-            latents: Tensor = self.model.analysis(source - 0.5, self._rows(rate_indices))
+            latents: Tensor = self._analysis(source - 0.5, self._rows(rate_indices))
         return latents
 
     @torch.inference_mode()
     def quantise(self, latents: Tensor, rate_indices: Tensor) -> Quantised:
         """Round latents pass by pass around the means that the decoder will have."""
         with self._autocast():
-            z = self.model.hyper_analysis(latents, self._rows(rate_indices))
+            z = self._hyper_analysis(latents, self._rows(rate_indices))
         z = torch.round(z).clamp(-HYPER_LIMIT, HYPER_LIMIT)
         conditions = self.conditions(rate_indices)
         with self._exactly():
-            features = self.model.entropy.features(z, conditions, *latents.shape[-2:])
-            mean, index = self.model.entropy.first(features, conditions)
-            symbols = _round(latents - mean) * (index >= SKIP_BELOW)
-            if isinstance(self.model.entropy, EntropyModel) and self.two_passes:
-                anchor = anchor_mask(latents)
-                anchors = torch.where(anchor, symbols + mean, 0.0)
-                mean_2, index_2 = self.model.entropy.second(features, anchors, conditions)
-                symbols_2 = _round(latents - mean_2) * (index_2 >= SKIP_BELOW)
-                mean = torch.where(anchor, mean, mean_2)
-                index = torch.where(anchor, index, index_2)
-                symbols = torch.where(anchor, symbols, symbols_2)
-        return Quantised(z.to(torch.int32), symbols.to(torch.int32), index.to(torch.uint8), symbols + mean)
+            features = self._entropy.features(z, conditions, *latents.shape[-2:])
+            symbols, index, decoded = self._quantise(latents, features, conditions)
+        return Quantised(z.to(torch.int32), symbols, index, decoded)
+
+    def _quantise_unfused(
+        self, latents: Tensor, features: Tensor, conditions: Conditions
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Symbols (int32), scale indices (uint8) and decoded latents, pass by pass."""
+        mean, index = self.model.entropy.first(features, conditions)
+        symbols = _round(latents - mean) * (index >= SKIP_BELOW)
+        if isinstance(self.model.entropy, EntropyModel) and self.two_passes:
+            anchor = anchor_mask(latents)
+            anchors = torch.where(anchor, symbols + mean, 0.0)
+            mean_2, index_2 = self.model.entropy.second(features, anchors, conditions)
+            symbols_2 = _round(latents - mean_2) * (index_2 >= SKIP_BELOW)
+            mean = torch.where(anchor, mean, mean_2)
+            index = torch.where(anchor, index, index_2)
+            symbols = torch.where(anchor, symbols, symbols_2)
+        return symbols.to(torch.int32), index.to(torch.uint8), symbols + mean
 
     @torch.inference_mode()
     def features(
@@ -133,13 +170,13 @@ class Network:
         """Decoded hyper-latents (B, Z, ·, ·) to the entropy model's features at the latents' size (height, width)."""
         z = torch.from_numpy(hyper).to(self.placement.device, torch.float32)
         with self._exactly():
-            return self.model.entropy.features(z, conditions, height, width)
+            return self._entropy.features(z, conditions, height, width)
 
     @torch.inference_mode()
     def first(self, features: Tensor, conditions: Conditions) -> tuple[Tensor, npt.NDArray[np.uint8]]:
         """Means (B, M, h, w) and scale indices of the first pass."""
         with self._exactly():
-            mean, index = self.model.entropy.first(features, conditions)
+            mean, index = self._entropy.first(features, conditions)
         return mean, index.to(torch.uint8).cpu().numpy()
 
     @torch.inference_mode()
@@ -147,10 +184,25 @@ class Network:
         self, features: Tensor, anchors: Tensor, conditions: Conditions
     ) -> tuple[Tensor, npt.NDArray[np.uint8]]:
         """Means and scale indices of the second pass from the first's latents (zero elsewhere)."""
-        assert isinstance(self.model.entropy, EntropyModel)
+        assert not isinstance(self._entropy, FactorizedModel)
         with self._exactly():
-            mean, index = self.model.entropy.second(features, anchors, conditions)
+            mean, index = self._entropy.second(features, anchors, conditions)
         return mean, index.to(torch.uint8).cpu().numpy()
+
+    @torch.inference_mode()
+    def restore(self, mean: Tensor, symbols: npt.NDArray[np.float32], before: Tensor | None = None) -> Tensor:
+        """Decoded latents (B, M, h, w) from one pass's means and symbols, of that size, and the first's latents.
+
+        After the first of two passes, only its latents are right.
+        """
+        moved = torch.from_numpy(symbols).to(self.placement.device)
+        if self._restore is not None:
+            return self._restore(mean, moved, before)
+        decoded = mean + moved
+        if not self.two_passes:
+            return decoded
+        anchor = anchor_mask(mean)
+        return torch.where(anchor, decoded, 0.0) if before is None else torch.where(anchor, before, decoded)
 
     @torch.inference_mode()
     def synthesise(
@@ -158,7 +210,7 @@ class Network:
     ) -> list[tuple[Plane, Plane, Plane]]:
         """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples."""
         with self._autocast():
-            decoded = self.model.synthesis(latents, self._rows(rate_indices))
+            decoded = self._synthesis(latents, self._rows(rate_indices))
         planes = []
         for number, plane in enumerate(self.model.representation.levels(decoded.add_(0.5))):
             rows, columns = (height, width) if number == 0 else ((height + 1) // 2, (width + 1) // 2)

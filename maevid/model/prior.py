@@ -40,6 +40,8 @@ SCALE_FLOOR = 0.11
 INDICES_PER_OCTAVE = 16 / 3
 SKIP_BELOW = 4
 """Latents of a scale index below this are not coded: their value is the mean."""
+SYMBOL_LIMIT = 2.0**19
+"""Largest symbol; ±2^19 plus a mean in sixteenths is still exact in float32, and no picture comes near it."""
 INDEX_STEP = 1 / 8
 MEAN_STEP = 1 / 16
 MEAN_LIMIT = 16384.0
@@ -47,7 +49,7 @@ HYPER_LIMIT = 127.0
 HYPER_STEP = 2.0**-4
 HYPER_FACTOR = 4
 _HYPER_GAIN = 4.0
-_COMPRESSED_LIMIT = 255.0
+COMPRESSED_LIMIT = 255.0
 INDEX_GAIN = 4.0
 
 
@@ -108,10 +110,14 @@ class HyperAnalysis(nn.Module):
         assert gains.hyper is not None
         x = leaky(x + gains.hyper[:, :, None, None])
         x = leaky(self.down_1(F.pixel_unshuffle(self.spatial_1(x), 2)))
-        z = self._last(F.pixel_unshuffle(self.spatial_2(x), 2)) * _HYPER_GAIN
+        return self.last(F.pixel_unshuffle(self.spatial_2(x), 2), gains)
+
+    def last(self, x: Tensor, gains: Gains) -> Tensor:
+        """Features of the last layer (B, 4·H, ·, ·) to hyper-latents."""
+        z = self._product(x) * _HYPER_GAIN
         return z if gains.hyper_gain is None else scaled(z, gains.hyper_gain)
 
-    def _last(self, x: Tensor) -> Tensor:
+    def _product(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
             z: Tensor = self.down_2(x).float()
             return z
@@ -195,7 +201,7 @@ class EntropyModel(ExactModule):
     def second(self, features: Tensor, anchors: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
         """Means and scale indices of the second pass; ``anchors`` holds the first's latents, zero elsewhere."""
         # Beyond ±255 activations saturate; within it the logarithm is exact.
-        near = clamp_inward(anchors, -_COMPRESSED_LIMIT, _COMPRESSED_LIMIT) if self.exact else anchors
+        near = clamp_inward(anchors, -COMPRESSED_LIMIT, COMPRESSED_LIMIT) if self.exact else anchors
         x = activation(compress_magnitude(near), self.step, self.exact)
         x = activation(self.context_spatial(x), self.step, self.exact)
         x = activation(self.context_mix(x) + features, self.step, self.exact)

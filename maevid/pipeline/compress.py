@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from maevid.atomic import refuse_same_file
+from maevid.atomic import AtomicFile, read_only_once, refuse_same_file
 from maevid.codec.interface import CodecOptions, FrameCodec
 from maevid.codec.registry import DEFAULT_CODEC, open_codec
 from maevid.errors import UsageError
@@ -25,6 +25,7 @@ from maevid.pipeline.events import (
 from maevid.pipeline.first_pass import events_of, first_pass
 from maevid.pipeline.frame_loop import FrameLoop
 from maevid.pipeline.prefetch import Prefetch
+from maevid.pipeline.resume import KeptWork
 from maevid.rate import (
     FirstPass,
     RateController,
@@ -43,6 +44,7 @@ from maevid.stream.packet import MAX_PIXELS
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import VideoInfo
 from maevid.video.reader import VideoReader
+from maevid.video.source import shown_name
 
 READ_AHEAD = 8
 
@@ -52,7 +54,8 @@ class CompressOptions:
     """What to compress, to where and how. ``measure`` decodes every frame again for its PSNR.
 
     ``statistics_in`` takes the place of the first pass; ``statistics_out`` keeps it, with all reports.
-    Pictures of more than ``max_pixels`` luma samples are refused.
+    Pictures of more than ``max_pixels`` luma samples are refused. ``resume`` goes on with an interrupted encode of the
+    same options (:mod:`maevid.pipeline.resume`).
     """
 
     input: str
@@ -65,6 +68,7 @@ class CompressOptions:
     statistics_in: Path | None = None
     statistics_out: Path | None = None
     max_pixels: int = MAX_PIXELS
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ def compress(
     with ``options.measure``.
 
     Raises MaevidError for what a user can mend and Aborted where ``control`` asked for it; in both cases, as for any
-    other exception, nothing is left of the output.
+    other exception, nothing is left of the output. After KeyboardInterrupt, or where the output cannot be written,
+    the frames coded so far stay in a hidden file beside it, for ``options.resume``.
     """
     control = control or Control()
     try:
@@ -132,9 +137,15 @@ class _Job:
             raise UsageError(
                 f"{options.output}: maevid writes Matroska, give the output a name that ends in .mkv"
             )
-        if self.request.two_pass and options.input == "-":
-            raise UsageError("standard input can be read only once: add --passes 1, or choose --quality")
+        if read_only_once(options.input):
+            name = shown_name(options.input)
+            if self.request.two_pass:
+                raise UsageError(f"{name} can be read only once: add --passes 1, or choose --quality")
+            if options.resume:
+                raise UsageError(f"{name} can be read only once: --resume takes a file, from its start")
         refuse_same_file(options.input, options.output)
+        # A place that cannot be written is told now and not after the first pass.
+        AtomicFile(options.output).discard()
         self.publish(PhaseChanged(Phase.OPENING))
         with VideoReader(options.input, stream=options.stream, max_pixels=options.max_pixels) as reader:
             info = reader.info
@@ -142,16 +153,21 @@ class _Job:
             self._announce(codec, info)
             scale = RateScale.of(codec.rate_indices, codec.lam)
             steps = 2 if self.request.two_pass else 1
-            found = self._measure(codec, scale, info)
-            with StreamWriter(
-                options.output,
-                info,
-                codec=codec.name,
-                model=codec.identity,
-                weights=codec.sha256,
-                source=reader.container,
-                video_index=reader.stream_index,
-            ) as writer:
+            kept = KeptWork(options, codec, self.publish)
+            found = kept.first_pass(self.control, lambda: self._measure(codec, scale, info))
+            with (
+                kept,
+                StreamWriter(
+                    options.output,
+                    info,
+                    codec=codec.name,
+                    model=codec.identity,
+                    weights=codec.sha256,
+                    source=reader.container,
+                    video_index=reader.stream_index,
+                    token=kept.token,
+                ) as writer,
+            ):
                 controller = self._controller(scale, found, writer)
                 self.publish(PhaseChanged(Phase.ENCODE, steps, steps))
                 for line in writer.skipped:
@@ -159,7 +175,7 @@ class _Job:
                 events = Prefetch(events_of(reader), READ_AHEAD)
                 try:
                     FrameLoop(
-                        codec,
+                        kept.codec,
                         controller,
                         writer,
                         self._tell,

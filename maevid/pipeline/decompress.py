@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,28 +117,54 @@ def _frames(
     """Decoded frames in order; those before the first good picture wait for it."""
     last: Planes | None = None
     waiting: list[Coded] = []
-    for event in events:
-        if not isinstance(event, Coded):
+    for event in _decoded(events, codec, reader):
+        if not isinstance(event, tuple):
             writer.mux(event)
             continue
+        coded, planes = event
         try:
-            packet = event.unwrap()
-            reader.check_size(packet)
-            last = codec.decode(packet)
+            last = planes()
         except (DamagedError, ModelError) as error:
             if strict:
                 raise
-            damaged.append(event.index)
+            damaged.append(coded.index)
             text = str(error)
-            publish(Note(text if text.startswith("frame ") else f"frame {event.index}: {text}"))
-        waiting.append(event)
+            publish(Note(text if text.startswith("frame ") else f"frame {coded.index}: {text}"))
+        waiting.append(coded)
         if last is not None:
-            for coded in waiting:
-                yield _frame(coded, last, reader)
-                publish(Progress(coded.index + 1))
+            for held in waiting:
+                yield _frame(held, last, reader)
+                publish(Progress(held.index + 1))
             waiting.clear()
     if last is None:
         raise MaevidError(f"{reader.path}: every frame is damaged; nothing was written")
+
+
+def _decoded(
+    events: Prefetch[Any], codec: FrameCodec, reader: StreamReader
+) -> Iterator[tuple[Coded, Callable[[], Planes]] | av.Packet[Any]]:
+    """Every event in order, pictures with what waits for their planes; some are under way before they are asked for."""
+
+    def decode(coded: Coded) -> Planes:
+        packet = coded.unwrap()
+        reader.check_size(packet)
+        return codec.decode(packet)
+
+    # It imports PyTorch, which the codec has by now.
+    from maevid.codec.lanes import submit
+
+    lanes = codec.lanes(reader.info.width * reader.info.height)
+    ahead: deque[tuple[Coded, Callable[[], Planes]] | av.Packet[Any]] = deque()
+    for event in events:
+        if not isinstance(event, Coded):
+            ahead.append(event)
+        elif lanes == 1:
+            ahead.append((event, partial(decode, event)))
+        else:
+            ahead.append((event, submit(lanes, decode, event).result))
+        if len(ahead) > lanes:
+            yield ahead.popleft()
+    yield from ahead
 
 
 def _frame(coded: Coded, planes: Planes, reader: StreamReader) -> Frame:

@@ -120,8 +120,8 @@ class FirstPassRunner:
         rates: dict[int, float] = {}
         decibels: dict[int, float] = {}
         points: list[tuple[float, float]] = []
-        for index in indices:
-            encoded = self.codec.encode(frame, index, reconstruct=True)
+        coded = self.codec.encode_batch([frame] * len(indices), indices, reconstruct=True)
+        for index, encoded in zip(indices, coded, strict=True):
             assert encoded.reconstruction is not None
             rates[index] = 8.0 * len(encoded.packet.to_bytes())
             measured = psnr_by_plane(frame.planes, encoded.reconstruction)

@@ -23,8 +23,8 @@ from maevid.video.frame import Frame
 if TYPE_CHECKING:
     import av
 
-BATCH_SAMPLES = 400_000
-"""Frames are batched up to about so many luma samples: small pictures leave a core idle one by one."""
+BATCH_SAMPLES = 4_200_000
+"""Frames are coded together up to about so many luma samples; the same on every machine, for bytes depend on it."""
 
 
 @dataclass
@@ -176,8 +176,8 @@ class FrameLoop:
 
     def _report(self, item: _Waiting, index: int, encoded: Encoded) -> FrameReport:
         frame = item.frame
-        measured = {}
-        if encoded.reconstruction is not None:
+        measured = encoded.psnr
+        if not measured and encoded.reconstruction is not None:
             measured = psnr_by_plane(frame.planes, encoded.reconstruction)
         return FrameReport(
             index=self._number,

@@ -9,12 +9,15 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+PATIENCE = 2.0
+"""Seconds that a source may take to end: one that waits for a pipe may never."""
+
 
 class Prefetch(Generic[T]):
     """Iterates over ``source`` in a background thread, at most ``depth`` items ahead of the reader.
 
     An exception of the source is raised where its item would have come. :meth:`close` stops the thread; the source
-    is then not touched any more.
+    is then not touched any more, unless it was stuck in a read that nobody answers, which ends with the process.
     """
 
     def __init__(self, source: Iterator[T], depth: int) -> None:
@@ -49,6 +52,6 @@ class Prefetch(Generic[T]):
             yield item[0]
 
     def close(self) -> None:
-        """Stop the thread and wait for it."""
+        """Stop the thread and wait for it, :data:`PATIENCE` at most."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(PATIENCE)

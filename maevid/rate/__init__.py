@@ -43,7 +43,14 @@ from maevid.rate.predict import Prediction, predict
 from maevid.rate.request import RateRequest
 from maevid.rate.scale import RateScale
 from maevid.rate.statistics import FrameStatistics, LumaAnalyser, SceneWatcher, find_cuts, is_cut, is_fade
-from maevid.rate.store import FirstPass, Statistics, StatisticsKey, read_statistics, write_statistics
+from maevid.rate.store import (
+    FirstPass,
+    Statistics,
+    StatisticsKey,
+    first_pass_from,
+    read_statistics,
+    write_statistics,
+)
 from maevid.rate.timeline import Timeline
 from maevid.rate.trials import Trials
 from maevid.rate.verify import Underflow, leaky_bucket
@@ -69,6 +76,7 @@ __all__ = [
     "Underflow",
     "Zone",
     "find_cuts",
+    "first_pass_from",
     "format_rate",
     "format_size",
     "is_cut",

@@ -62,6 +62,11 @@ class FirstPass:
         return Timeline.of(self.seconds, self.last_duration)
 
 
+def first_pass_from(record: Mapping[str, Any]) -> FirstPass:
+    """What ``asdict`` made of a first pass, after a way through JSON."""
+    return FirstPass(**{**record, "costs": [_cost(cost) for cost in record["costs"]]})
+
+
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """The content of a statistics file."""
@@ -108,8 +113,8 @@ def read_statistics(path: Path, key: StatisticsKey | None = None) -> Statistics:
         found = StatisticsKey(**clip)
         timeline = dict(recording.record("timeline"))
         timeline.pop("type", None)
-        costs = [_cost(record) for record in recording.records if record["type"] == "cost"]
-        first = FirstPass(**timeline, costs=costs)
+        costs = [record for record in recording.records if record["type"] == "cost"]
+        first = first_pass_from({**timeline, "costs": costs})
         first.timeline  # noqa: B018 (times that do not rise are refused here, not in mid-encode)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is a damaged statistics file: {error}") from error

@@ -328,6 +328,7 @@ class StreamReader:
             frames=len(self),
             duration=float(self._duration() * unit),
             interlaced=told.interlaced or track.interlaced,
+            field_order=told.field_order,
         )
 
     def _duration(self) -> Fraction:

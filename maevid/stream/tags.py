@@ -13,6 +13,7 @@ AVERAGE_RATE              frames per second (``30000/1001``)
 SAMPLE_ASPECT_RATIO       width over height of a sample (``4/3``)
 ROTATION                  degrees clockwise by which a player turns the picture
 INTERLACED                1 when the source was
+FIELD_ORDER               of an interlaced source, as coded and as shown: ``tt``, ``bb``, ``tb`` or ``bt``
 ========================  =====================================================================
 
 A tag that is missing or makes no sense counts as not known. mkvmerge and ffmpeg carry them all.
@@ -28,6 +29,8 @@ from maevid.video.frame import ColorTags, VideoInfo
 
 VERSION = 1
 _RANGES = {"tv": False, "pc": True, "unknown": None}
+_FIELD_ORDERS = {"tt": 2, "bb": 3, "tb": 4, "bt": 5}
+"""FFmpeg's numbers."""
 _LARGEST = 2**31 - 1
 
 
@@ -47,6 +50,7 @@ class Described:
     sample_aspect_ratio: Fraction | None
     rotation: int | None
     interlaced: bool
+    field_order: int
 
 
 def describe(info: VideoInfo, codec: str, model: bytes, weights: str) -> dict[str, str]:
@@ -69,6 +73,8 @@ def describe(info: VideoInfo, codec: str, model: bytes, weights: str) -> dict[st
         tags["AVERAGE_RATE"] = _ratio(info.average_rate)
     if info.interlaced:
         tags["INTERLACED"] = "1"
+        order = next((name for name, number in _FIELD_ORDERS.items() if number == info.field_order), "")
+        tags["FIELD_ORDER"] = order
     return {name: value for name, value in tags.items() if value}
 
 
@@ -89,6 +95,7 @@ def read_tags(tags: Mapping[str, str]) -> Described:
         sample_aspect_ratio=_fraction(tags.get("SAMPLE_ASPECT_RATIO")),
         rotation=rotation if rotation in {0, 90, 180, 270} else None,
         interlaced=tags.get("INTERLACED") == "1",
+        field_order=_FIELD_ORDERS.get(tags.get("FIELD_ORDER", ""), 0),
     )
 
 

@@ -53,7 +53,7 @@ class StreamWriter:
     identity (the four bytes that every packet carries), ``weights`` the full hash of its weights in
     hexadecimal. ``tags`` go to the video track beside maevid's own. ``source`` with ``video_index`` names
     the container whose other streams (audio, subtitles, attachments), chapters and metadata go along;
-    whoever reads it hands its packets to :meth:`copy`.
+    whoever reads it hands its packets to :meth:`copy`. ``token`` is that of the temporary name (random otherwise).
 
     Memory is bounded: packets of all tracks are put in the order of their times as long as no track is more
     than ten seconds ahead of another; beyond that the order is given up, not the memory.
@@ -75,6 +75,7 @@ class StreamWriter:
         tags: Mapping[str, str] | None = None,
         source: InputContainer | None = None,
         video_index: int = -1,
+        token: str | None = None,
     ) -> None:
         if len(model) != 4:
             raise ValueError(f"a model is identified by 4 bytes, not {len(model)}")
@@ -93,7 +94,7 @@ class StreamWriter:
         self._header_bytes = 0
         self._size: int | None = None
         self._others: PassThrough | None = None
-        self._atomic = AtomicFile(path)
+        self._atomic = AtomicFile(path, token)
         try:
             with self._failing_clearly():
                 self._container = av.open(

@@ -13,6 +13,9 @@ from maevid.model.config import ModelConfig
 
 HYPER_RATE_STEPS = 800
 _LOSS_FLOOR = 0.01
+USUAL_LAMBDAS = (2.0**-10.5, 2.0**-3)
+"""About 0.08 to 1.4 bits a pixel."""
+USUAL_DENSITY = 2.4
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,18 @@ def mean_log(loss: Tensor) -> Tensor:
 
 
 def draw_lambdas(config: ModelConfig, count: int) -> Tensor:
-    """λ for each picture of a batch, log-uniform over the model's range, stratified over the batch."""
+    """λ for each picture of a batch over the model's range, stratified over the batch.
+
+    Log-uniform, but :data:`USUAL_DENSITY` times as dense where most video is coded (:data:`USUAL_LAMBDAS`).
+    """
     low, high = math.log(config.lambda_min), math.log(config.lambda_max)
-    place = (torch.randperm(count) + torch.rand(count)) / count
-    return torch.exp(low + (high - low) * place)
+    first, last = (min(max(math.log(lam), low), high) for lam in USUAL_LAMBDAS)
+    parts = ((first - low, 1.0), (last - first, USUAL_DENSITY), (high - last, 1.0))
+    left = (
+        (torch.randperm(count) + torch.rand(count)) / count * sum(length * dense for length, dense in parts)
+    )
+    log_lam = torch.full((count,), low)
+    for length, dense in parts:
+        log_lam += left.clamp(0, length * dense) / dense
+        left -= length * dense
+    return torch.exp(log_lam)

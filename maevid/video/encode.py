@@ -118,6 +118,11 @@ class EncoderSink:
 
     def write(self, frame: Frame) -> None:
         """Encode and mux one frame. Raises OutputError."""
+        if frame.pts < 0 and "mp4" in self._container.format.name:
+            self._notices.add(
+                "before zero",
+                f"frames before time 0 are in {self._name}, but players of MP4 do not show them; .mkv shows all",
+            )
         picture = av.VideoFrame(frame.width, frame.height, _NATIVE)
         for plane, samples in zip(picture.planes, frame.planes, strict=True):
             rows = np.frombuffer(memoryview(cast(bytes, plane)), np.uint8)

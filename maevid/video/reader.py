@@ -53,6 +53,7 @@ class VideoReader:
         self.container = open_input(path)
         self._index = 0
         self._used = False
+        self._reading = False
         try:
             self._stream = choose_video(self.container, stream, self.name, self._notices)
             self._check_pixels(self._stream.width, self._stream.height, max_pixels)
@@ -105,8 +106,13 @@ class VideoReader:
         return True
 
     def close(self) -> None:
-        """Close the input; iterating further is not possible."""
-        self.container.close()
+        """Close the input; iterating further is not possible.
+
+        While another thread waits for a pipe in the middle of a read, FFmpeg's structures are in use: they stay until
+        the process ends.
+        """
+        if not self._reading:
+            self.container.close()
 
     def __enter__(self) -> Self:
         return self
@@ -126,10 +132,13 @@ class VideoReader:
         packets = self.container.demux()
         while True:
             try:
+                self._reading = True
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 self._notices.add(_DECODE_ERROR, f"{self.name} breaks off: {error}")
                 packet = None
+            finally:
+                self._reading = False
             if packet is None:
                 break
             if packet.stream_index != self._stream.index:

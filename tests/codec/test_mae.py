@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from maevid.codec.interface import CodecOptions
-from maevid.codec.mae import MaeCodec
+from maevid.codec.mae import MaeCodec, open_mae
 from maevid.errors import DamagedError, LatentError, MaevidError, ModelError
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import CONFIGS
+from maevid.model.network import Network
 from maevid.pipeline.measure import psnr
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame
@@ -172,3 +173,59 @@ def test_flat_frames_cost_next_to_nothing(mae) -> None:
     planes = mae.decode(packet)
     assert abs(int(planes[0].mean()) - 16) <= 2
     assert zlib.crc32(packet.to_bytes()) == zlib.crc32(mae.encode(black, 60).packet.to_bytes())
+
+
+class SmallMemory:
+    """Stands before a network's analysis and runs out of memory, as CUDA does, for more than ``room`` pictures."""
+
+    def __init__(self, network: Network, room: int) -> None:
+        self.analyse, self.room = network.analyse, room
+        self.tried: list[int] = []
+
+    def __call__(self, source: torch.Tensor, rate_indices: torch.Tensor) -> torch.Tensor:
+        self.tried.append(len(source))
+        if len(source) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return self.analyse(source, rate_indices)
+
+
+def test_out_of_memory_makes_batches_smaller(mae, hall_frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same packets and estimates; what was too much is not tried again, for larger pictures accordingly less."""
+    frames = [crop(frame, 64, 48) for frame in hall_frames[:8]]
+    indices = list(range(60, 140, 10))
+    packets = [encoded.packet for encoded in mae.encode_batch(frames, indices)]
+    estimates = mae.estimate_bits(frames[:1], indices)
+    codec = open_mae(CodecOptions(device="cpu"))
+    # As on a GPU, which takes pictures in batches.
+    monkeypatch.setattr(codec, "lanes", lambda samples: 1)
+    memory = SmallMemory(codec.network, 3)
+    monkeypatch.setattr(codec.network, "analyse", memory)
+    assert [encoded.packet for encoded in codec.encode_batch(frames, indices, reconstruct=True)] == packets
+    assert memory.tried == [8, 4, 2, 2, 2, 2]
+    assert np.array_equal(codec.estimate_bits(frames[:1], indices), estimates)
+    assert memory.tried[6:] == [2, 2, 2, 2]
+    larger = [crop(frame, 128, 48) for frame in hall_frames[:2]]
+    codec.encode_batch(larger, indices[:2])
+    assert memory.tried[10:] == [1, 1]
+
+
+def test_a_picture_too_large_for_the_memory_is_told(
+    mae, hall_frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = open_mae(CodecOptions(device="cpu"))
+    packet = codec.encode(hall_frames[0], 100).packet
+
+    def full(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(codec.network, "analyse", full)
+    monkeypatch.setattr(codec.network, "synthesise", full)
+    for work in (
+        lambda: codec.encode(hall_frames[0], 100),
+        lambda: codec.estimate_bits(hall_frames[:1], [100]),
+        lambda: codec.decode(packet),
+    ):
+        with pytest.raises(
+            MaevidError, match="memory does not hold one picture of 57600 samples; use --device cpu"
+        ):
+            work()

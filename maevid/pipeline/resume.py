@@ -1,0 +1,278 @@
+"""Going on with an interrupted encode: coded frames come from the journal, all else happens as it did the first time.
+
+Frames are read again, rates are chosen again, and the file is written again; only the coding of a frame, which takes
+nearly all the time, is looked up. So the result equals that of an uninterrupted run byte for byte, and a frame whose
+samples or rate are not those of the journal is simply coded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+from maevid import __version__
+from maevid.atomic import temporary_path
+from maevid.codec.interface import Encoded, FrameCodec
+from maevid.errors import DamagedError, OutputError, UsageError
+from maevid.pipeline.events import Control, Listener, Note, Planes
+from maevid.pipeline.journal import Journal, Record, journal_path
+from maevid.pipeline.measure import psnr_by_plane
+from maevid.rate import FirstPass, first_pass_from
+from maevid.stream.packet import MAX_SIDE, Packet
+from maevid.video.frame import Frame
+
+if TYPE_CHECKING:
+    from maevid.pipeline.compress import CompressOptions
+
+_JOB, _FIRST, _FRAME = "job", "first", "frame"
+_TOKEN = re.compile("[0-9a-f]{16}")
+"""It becomes part of a file's name."""
+
+
+class KeptWork:
+    """What one encode keeps as it goes, and what an interrupted one has kept before it.
+
+    As a context manager around the writing of the output: a success removes the journal; an interruption (Ctrl-C) or
+    an output that cannot be written keeps it and says so in the exception; any other failure, which would come again,
+    removes it. A killed process leaves it as it is.
+
+    Raises, from the constructor: UsageError where ``options.resume`` asks for what was begun otherwise or is done
+    already; OutputError where another process is at work on it.
+    """
+
+    def __init__(self, options: CompressOptions, codec: FrameCodec, publish: Listener) -> None:
+        self.codec: FrameCodec = _JournalledCodec(codec, self)
+        self._output = options.output
+        self._publish = publish
+        self._path = journal_path(options.output)
+        self._job = _job(options, codec)
+        self._keeps_first = options.statistics_in is None
+        self._journal: Journal | None = None
+        self._token = secrets.token_hex(8)
+        self._found: FirstPass | None = None
+        self._places: dict[tuple[int, int], tuple[int, int]] = {}
+        self._frames = 0
+        self._last_pts: int | None = None
+        if options.resume:
+            self._take_up()
+
+    def first_pass(self, control: Control, measure: Callable[[], FirstPass | None]) -> FirstPass | None:
+        """What the first pass found before, else what ``measure`` finds; that is kept when it was not cut short."""
+        if self._found is None:
+            self._found = measure()
+            if self._found is not None and self._keeps_first and not control.finishing:
+                self._opened().append({"kind": _FIRST, **asdict(self._found)})
+        return self._found
+
+    @property
+    def token(self) -> str:
+        """Of the temporary name under which the output is written."""
+        return self._token
+
+    def recall(self, frame: Frame, rate_index: int) -> Encoded | None:
+        """The coded frame that the journal has, without its picture; None where it has none for these samples."""
+        at, check = self._places.pop((frame.pts, rate_index), (-1, 0))
+        if at < 0 or self._journal is None or check != _check_value(frame):
+            return None
+        return _coded(self._journal.read(at))
+
+    def keep(self, frame: Frame, rate_index: int, encoded: Encoded) -> None:
+        """Write a coded frame into the journal. Raises OutputError."""
+        values = {
+            "kind": _FRAME,
+            "frame": [frame.pts, rate_index, _check_value(frame)],
+            "parts": {name: int(bits) for name, bits in encoded.parts.items()},
+            "psnr": {name: float(decibels) for name, decibels in encoded.psnr.items()},
+        }
+        self._opened().append(values, encoded.packet.to_bytes())
+        self._count(frame.pts)
+
+    def __enter__(self) -> Self:
+        self._opened()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        journal = self._opened()
+        worthy = self._frames > 0 or (self._found is not None and self._keeps_first)
+        if not worthy or not isinstance(error, KeyboardInterrupt | OutputError):
+            journal.remove()
+            return
+        journal.close()
+        what = f"{self._frames} coded frames are" if self._frames else "the first pass is"
+        kept = f"{what} kept: the same command with --resume goes on from there"
+        if isinstance(error, OutputError):
+            raise OutputError(f"{error}; {kept}") from error
+        raise KeyboardInterrupt(kept) from None
+
+    def _opened(self) -> Journal:
+        """The journal, which is made when the first thing is to be kept: until then an older one stays."""
+        if self._journal is None:
+            self._clear_away()
+            self._journal = Journal.create(self._path)
+            self._journal.append({"kind": _JOB, "token": self._token, "job": self._job})
+        return self._journal
+
+    def _take_up(self) -> None:
+        """Read the journal of the interrupted encode."""
+        try:
+            journal = Journal.open(self._path)
+        except BlockingIOError:
+            raise OutputError(f"another process is writing {self._output}") from None
+        if journal is None:
+            if Path(self._output).exists():
+                raise UsageError(
+                    f"{self._output} is complete, there is nothing to resume; without --resume it is made anew"
+                )
+            self._publish(Note("there is nothing to resume; starting at the first frame"))
+            return
+        records = journal.records()
+        begun = _begun(records)
+        if begun is None:
+            # Killed before its first record was whole.
+            journal.close()
+            return
+        token, job = begun
+        others = [name for name, value in self._job.items() if job.get(name) != value]
+        if others:
+            journal.close()
+            raise UsageError(
+                f"{self._output} was begun with other values of: {', '.join(others)}; give the same as then, or "
+                "leave out --resume to start anew"
+            )
+        self._token = token
+        for record in records:
+            if record.values["kind"] == _FIRST:
+                self._found = first_pass_from({k: v for k, v in record.values.items() if k != "kind"})
+            else:
+                pts, rate_index, check = record.values["frame"]
+                self._places[pts, rate_index] = record.at, check
+                self._count(pts)
+        temporary_path(self._output, self._token).unlink(missing_ok=True)
+        self._journal = journal
+        self._publish(Note(f"going on with an interrupted encode: {self._frames} frames are coded already"))
+
+    def _count(self, pts: int) -> None:
+        """Count a frame once, however often it was coded: times increase."""
+        if self._last_pts is None or pts > self._last_pts:
+            self._frames, self._last_pts = self._frames + 1, pts
+
+    def _clear_away(self) -> None:
+        """Remove what a killed process has left of this output. What one that is alive writes stays."""
+        try:
+            old = Journal.open(self._path)
+        except BlockingIOError:
+            return
+        if old is None:
+            return
+        begun = _begun(old.records())
+        if begun is not None:
+            temporary_path(self._output, begun[0]).unlink(missing_ok=True)
+            self._publish(
+                Note("an interrupted encode of this output starts anew (--resume would go on with it)")
+            )
+        old.remove()
+
+
+class _JournalledCodec(FrameCodec):
+    """A codec that looks into the journal before it codes, and keeps there what it codes."""
+
+    def __init__(self, codec: FrameCodec, kept: KeptWork) -> None:
+        self._codec, self._kept = codec, kept
+        self.name, self.identity, self.sha256 = codec.name, codec.identity, codec.sha256
+        self.rate_indices, self.latents_checked = codec.rate_indices, codec.latents_checked
+        self.description, self.batch_size = codec.description, codec.batch_size
+
+    def lam(self, rate_index: int) -> float:
+        return self._codec.lam(rate_index)
+
+    def encode(self, frame: Frame, rate_index: int, *, reconstruct: bool = False) -> Encoded:
+        return self.encode_batch([frame], [rate_index], reconstruct=reconstruct)[0]
+
+    def encode_batch(
+        self, frames: Sequence[Frame], rate_indices: Sequence[int], *, reconstruct: bool = False
+    ) -> list[Encoded]:
+        """As the codec does. A batch of which a frame is not known is coded as a whole, as it was the first time."""
+        known = [self._kept.recall(f, i) for f, i in zip(frames, rate_indices, strict=True)]
+        recalled = [encoded for encoded in known if encoded is not None]
+        if len(recalled) == len(known):
+            return recalled
+        coded = self._codec.encode_batch(frames, rate_indices, reconstruct=reconstruct)
+        results = []
+        for frame, index, encoded, before in zip(frames, rate_indices, coded, known, strict=True):
+            if encoded.reconstruction is not None:
+                measured = psnr_by_plane(frame.planes, encoded.reconstruction)
+                encoded = replace(encoded, psnr=measured)  # noqa: PLW2901
+            if before is None:
+                self._kept.keep(frame, index, encoded)
+            results.append(encoded)
+        return results
+
+    def decode(self, packet: Packet) -> Planes:
+        return self._codec.decode(packet)
+
+    def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
+        return self._codec.estimate_bits(frames, rate_indices)
+
+
+def _begun(records: Iterator[Record]) -> tuple[str, dict[str, Any]] | None:
+    """Token and job of a journal's first record; None where that is not whole, or names no token of ours."""
+    values = next((record.values for record in records), {})
+    token, job = values.get("token"), values.get("job")
+    if values.get("kind") != _JOB or not isinstance(job, dict) or not _TOKEN.fullmatch(str(token)):
+        return None
+    return str(token), job
+
+
+def _job(options: CompressOptions, codec: FrameCodec) -> dict[str, Any]:
+    """What decides the bytes of an output, under the names that a user would look for."""
+    found = options.statistics_in
+    job = {
+        "input": _identity(options.input),
+        "--stream": options.stream,
+        "target or rate control": asdict(options.request),
+        "--codec": codec.name,
+        "--weights": codec.sha256 or codec.identity.hex(),
+        "--device or --precision": codec.description,
+        "--measure, --json or --tui": options.measure,
+        "--stats-in": hashlib.sha256(found.read_bytes()).hexdigest() if found and found.is_file() else None,
+        "maevid's version": __version__,
+    }
+    compared: dict[str, Any] = json.loads(json.dumps(job))
+    return compared
+
+
+def _identity(source: str) -> list[Any]:
+    """Size and time of the last change of a file, or of each file that a pattern of names may mean."""
+    path = Path(source)
+    files = [path] if "%" not in path.name or path.is_file() else sorted(path.parent.glob("*" + path.suffix))
+    return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
+
+
+def _check_value(frame: Frame) -> int:
+    """CRC-32 of all that a packet depends on beside time and rate."""
+    check = crc32(f"{frame.width} {frame.height} {frame.duration}".encode())
+    for plane in frame.planes:
+        check = crc32(np.ascontiguousarray(plane).data, check)
+    return check
+
+
+def _coded(record: Record) -> Encoded:
+    values: Mapping[str, Any] = record.values
+    try:
+        packet = Packet.from_bytes(record.body, max_pixels=MAX_SIDE**2)
+    except DamagedError as error:
+        raise OutputError(f"the journal is damaged: {error}; start anew without --resume") from error
+    return Encoded(packet, parts=values["parts"], psnr=values["psnr"])

@@ -1,0 +1,120 @@
+"""The compiled loops beside the layers as they are trained: the same numbers where those are exact, else the same bytes
+whatever the threads, and pictures that nobody can tell apart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from maevid.bench.pictures import synthetic_frames
+from maevid.codec.interface import CodecOptions
+from maevid.codec.mae import MaeCodec, open_mae
+from maevid.model import fused
+from maevid.model.network import Network
+from maevid.video.frame import Frame
+
+SIZES = ((64, 48), (176, 98), (2, 2), (18, 130))
+RATES = (20, 148, 255)
+
+
+def opened(precision: str = "bfloat16") -> MaeCodec:
+    codec = open_mae(CodecOptions(device="cpu", precision=precision))
+    assert isinstance(codec, MaeCodec)
+    return codec
+
+
+@pytest.fixture(scope="module")
+def quick() -> MaeCodec:
+    if not fused.available():
+        pytest.skip("Numba does not work here, so nothing is fused")
+    return opened()
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[MaeCodec]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused, "available", lambda: False)
+        yield opened()
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def frames(size: tuple[int, int]) -> list[Frame]:
+    return synthetic_frames(*size, len(RATES))
+
+
+def quantised(network: Network, latents: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    out = network.quantise(latents, network.index_tensor(RATES))
+    return out.hyper, out.symbols, out.scale_index, out.latents
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_entropy_model_is_the_same_to_the_last_bit(
+    quick: MaeCodec, plain: MaeCodec, size: tuple[int, int]
+) -> None:
+    indices = quick.network.index_tensor(RATES)
+    latents = plain.network.analyse(plain.network.load([f.planes for f in frames(size)]), indices)
+    hyper = quantised(plain.network, latents)[0].float()
+    conditions = plain.network.conditions(indices)
+    results = []
+    for network in (quick.network, plain.network):
+        features = network.features(hyper.int().numpy(), conditions, *latents.shape[-2:])
+        with torch.inference_mode():
+            results.append((features, *network._quantise(latents, features, conditions)))
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_each_decodes_what_the_other_encoded(quick: MaeCodec, plain: MaeCodec, size: tuple[int, int]) -> None:
+    for writer, reader in ((quick, plain), (plain, quick)):
+        for encoded in writer.encode_batch(frames(size), RATES, reconstruct=True):
+            assert encoded.reconstruction is not None
+            for ours, theirs in zip(encoded.reconstruction, reader.decode(encoded.packet), strict=True):
+                off = np.abs(ours.astype(int) - theirs)
+                assert off.max() <= 1
+                assert off.mean() < 0.02
+
+
+def test_rate_and_quality_are_those_of_the_plain_transforms(quick: MaeCodec, plain: MaeCodec) -> None:
+    pictures = frames((320, 240))
+    for ours, theirs in zip(
+        *(codec.encode_batch(pictures, RATES, reconstruct=True) for codec in (quick, plain)), strict=True
+    ):
+        assert len(ours.packet.parts[0]) == pytest.approx(len(theirs.packet.parts[0]), rel=0.002, abs=4)
+
+
+def test_bytes_do_not_depend_on_threads(quick: MaeCodec, threads: None) -> None:
+    written = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        coded = quick.encode_batch(frames((320, 240)), RATES)
+        written.append([encoded.packet.to_bytes() for encoded in coded])
+    assert written[0] == written[1] == written[2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_loops_go_on_in_a_forked_process(quick: MaeCodec, threads: None) -> None:
+    """The threads of the parent are not there in the child."""
+    from maevid.model.fused.threads import share
+
+    torch.set_num_threads(2)
+    done: list[int] = []
+    share(lambda start, end: done.extend((start, end)), 1000)
+    child = os.fork()
+    if child == 0:
+        again: list[int] = []
+        share(lambda start, end: again.extend((start, end)), 1000)
+        os._exit(0 if sorted(again) == [0, 500, 500, 1000] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert sorted(done) == [0, 500, 500, 1000]
