@@ -38,6 +38,7 @@ def compress(
     measure: bool = False,
     max_pixels: int = MAX_PIXELS,
     resume: bool = False,
+    cluster: str | None = None,
     listener: Listener = _silent,
 ) -> CompressResult:
     """Compress a video file.
@@ -45,7 +46,8 @@ def compress(
     Give one of ``bitrate`` (bits per second), ``quality`` (0..100) or, for every other mode, a
     :class:`~maevid.rate.RateRequest`. ``measure`` adds PSNR to the reports, which ``listener`` receives.
     Pictures of more than ``max_pixels`` luma samples are refused. ``resume`` goes on with an interrupted encode of the
-    same arguments.
+    same arguments. ``cluster`` has Dask workers code the frames: the
+    address of a scheduler, or ``local`` (from a script that guards its start with ``__name__ == "__main__"``).
     Raises MaevidError with one line that says what is wrong; an existing output is then untouched.
     """
     request = request or RateRequest(bitrate=bitrate, quality=quality)
@@ -58,6 +60,7 @@ def compress(
         measure=measure,
         max_pixels=max_pixels,
         resume=resume,
+        cluster=cluster,
     )
     return _compress(options, listener)
 

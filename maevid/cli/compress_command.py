@@ -62,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--codec", default=DEFAULT_CODEC, help=f"a registered codec (default: {DEFAULT_CODEC})"
     )
+    parser.add_argument(
+        "--cluster",
+        metavar="WHERE",
+        help="code on Dask workers: local, or a scheduler's address, tcp://HOST:8786; the file is the same",
+    )
     parser.add_argument("--stream", type=int, help="number of the video stream (default: the best)")
     parser.add_argument(
         "--measure", action="store_true", help="decode every frame for its PSNR and tell the mean"
@@ -149,8 +154,11 @@ def run(options: argparse.Namespace) -> int:
         statistics_out=options.stats_out,
         max_pixels=options.max_pixels,
         resume=options.resume,
+        cluster=options.cluster,
     )
     if options.dry_run:
+        if options.cluster is not None:
+            raise UsageError("--dry-run measures a sample on this machine: leave out --cluster")
         from maevid.pipeline.dry_run import dry_run
 
         prediction = dry_run(job, progress)

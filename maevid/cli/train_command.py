@@ -94,18 +94,18 @@ def run(options: argparse.Namespace) -> int:
     if options.resume and not (folder / STATE_FILE).exists():
         raise UsageError(f"--resume: {folder} holds no run")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    if options.branch:
-        branch_run(folder, options.branch)
-        folder = options.branch
     start = Checkpoint.load(options.from_weights) if options.from_weights else None
-    config = read_config(folder) if (folder / STATE_FILE).exists() else CONFIGS[options.config]
     placement = choose_placement(options.device)
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: stopping.append(received))
     with Group() as group:
         with group.leader_first():
+            if options.branch:
+                branch_run(folder, options.branch)
+                folder = options.branch
             pictures = Pictures(options.data, Path("runs") / "cache")
+        config = read_config(folder) if (folder / STATE_FILE).exists() else CONFIGS[options.config]
         settings = TrainingOptions(
             batch=options.batch,
             crop=options.crop,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from maevid.atomic import AtomicFile, read_only_once, refuse_same_file
 from maevid.codec.interface import CodecOptions, FrameCodec
-from maevid.codec.registry import DEFAULT_CODEC, open_codec
+from maevid.codec.registry import DEFAULT_CODEC
 from maevid.errors import UsageError
 from maevid.pipeline.events import (
     Aborted,
@@ -26,6 +27,7 @@ from maevid.pipeline.first_pass import events_of, first_pass
 from maevid.pipeline.frame_loop import FrameLoop
 from maevid.pipeline.prefetch import Prefetch
 from maevid.pipeline.resume import KeptWork
+from maevid.pipeline.team import Team, open_team, refuse_on_cluster
 from maevid.rate import (
     FirstPass,
     RateController,
@@ -55,7 +57,8 @@ class CompressOptions:
 
     ``statistics_in`` takes the place of the first pass; ``statistics_out`` keeps it, with all reports.
     Pictures of more than ``max_pixels`` luma samples are refused. ``resume`` goes on with an interrupted encode of the
-    same options (:mod:`maevid.pipeline.resume`).
+    same options (:mod:`maevid.pipeline.resume`). ``cluster`` names who codes the frames: ``local``, the address of a
+    Dask scheduler, or None for this process.
     """
 
     input: str
@@ -69,6 +72,7 @@ class CompressOptions:
     statistics_out: Path | None = None
     max_pixels: int = MAX_PIXELS
     resume: bool = False
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -146,15 +150,20 @@ class _Job:
         refuse_same_file(options.input, options.output)
         # A place that cannot be written is told now and not after the first pass.
         AtomicFile(options.output).discard()
+        if options.cluster is not None:
+            refuse_on_cluster(options.cluster, self.request)
         self.publish(PhaseChanged(Phase.OPENING))
-        with VideoReader(options.input, stream=options.stream, max_pixels=options.max_pixels) as reader:
+        with (
+            VideoReader(options.input, stream=options.stream, max_pixels=options.max_pixels) as reader,
+            open_team(options.codec, options.codec_options, options.cluster, self.publish) as team,
+        ):
             info = reader.info
-            codec = open_codec(options.codec, options.codec_options)
+            codec = team.codec
             self._announce(codec, info)
             scale = RateScale.of(codec.rate_indices, codec.lam)
             steps = 2 if self.request.two_pass else 1
             kept = KeptWork(options, codec, self.publish)
-            found = kept.first_pass(self.control, lambda: self._measure(codec, scale, info))
+            found = kept.first_pass(self.control, lambda: self._measure(team, scale, info))
             with (
                 kept,
                 StreamWriter(
@@ -184,7 +193,14 @@ class _Job:
                         found,
                         self.wants_preview,
                         float(info.sample_aspect_ratio),
-                    ).run(events)
+                    ).run(
+                        team.coding(
+                            events,
+                            controller,
+                            measure=options.measure,
+                            planned=None if found is None else len(found.seconds),
+                        )
+                    )
                 finally:
                     events.close()
             if options.statistics_out is not None:
@@ -250,9 +266,9 @@ class _Job:
             overhead_bytes=beside,
         )
 
-    def _measure(self, codec: FrameCodec, scale: RateScale, info: VideoInfo) -> FirstPass | None:
+    def _measure(self, team: Team, scale: RateScale, info: VideoInfo) -> FirstPass | None:
         """What the first pass finds, or has found before; None where the request needs none."""
-        options = self.options
+        options, codec = self.options, team.codec
         key = StatisticsKey(info.width, info.height, codec.name, codec.identity.hex())
         if options.statistics_in is not None:
             return read_statistics(options.statistics_in, key).first
@@ -262,13 +278,15 @@ class _Job:
         # Where PSNR decides, every sampled frame needs its whole curve.
         needs_psnr = self.request.needs_psnr
         near = None if needs_psnr else self.request.rate_near(info.duration)
+        trials = Trials(scale.lowest, scale.highest, near)
         return first_pass(
             options.input,
             options.stream,
             codec,
-            Trials(scale.lowest, scale.highest, near),
+            trials,
             self.publish,
             self.control,
             distortion=needs_psnr,
             curve=options.measure,
+            shown=partial(team.analysing, trials=trials, curve=needs_psnr or options.measure),
         )

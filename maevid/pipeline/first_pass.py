@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from maevid.errors import InputError
 from maevid.pipeline.events import Control, Listener, Progress, RdCurve
 from maevid.pipeline.measure import psnr_by_plane
 from maevid.pipeline.prefetch import Prefetch
+from maevid.pipeline.team import FrameEvents
 from maevid.rate import FirstPass, FrameCost, SceneWatcher, Trials
 from maevid.report import weighted_psnr
 from maevid.video.frame import Frame
@@ -141,8 +142,11 @@ def first_pass(
     *,
     distortion: bool,
     curve: bool = False,
+    shown: Callable[[FrameEvents], FrameEvents] = iter,
 ) -> FirstPass:
     """Read and measure a whole clip as :class:`FirstPassRunner` does.
+
+    ``shown`` gets all frames before they are measured and gives them on (:meth:`maevid.pipeline.team.Team.analysing`).
 
     Raises InputError where it has no frame, and Aborted.
     """
@@ -151,7 +155,7 @@ def first_pass(
         events = Prefetch(events_of(reader), READ_AHEAD)
 
         def frames() -> Iterator[Frame]:
-            for event in events:
+            for event in shown(events):
                 if isinstance(event, Frame):
                     yield event
                 else:

@@ -27,6 +27,11 @@ BATCH_SAMPLES = 4_200_000
 """Frames are coded together up to about so many luma samples; the same on every machine, for bytes depend on it."""
 
 
+def batch_of(controller: RateController, frame: Frame) -> int:
+    """How many frames like this one are coded together."""
+    return max(1, min(controller.in_flight, BATCH_SAMPLES // (frame.width * frame.height)))
+
+
 @dataclass
 class _Waiting:
     """A frame that is read and not yet coded; without ``statistics`` where cuts are known and nobody asks for more."""
@@ -98,7 +103,7 @@ class FrameLoop:
             statistics, cut = None, self._pushed in self._cuts
         self._pushed += 1
         self._waiting.append(_Waiting(frame, statistics, cut, time.perf_counter() - self._began))
-        self._batch = max(1, min(self.controller.in_flight, BATCH_SAMPLES // (frame.width * frame.height)))
+        self._batch = batch_of(self.controller, frame)
         enough = len(self._waiting) >= self._batch + max(self.controller.lookahead, 1) - 1
         if enough:
             self._code(self._batch)

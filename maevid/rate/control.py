@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import Self
 
 from maevid.errors import TargetError
 from maevid.rate.buffer import BufferModel, Peak
@@ -133,6 +135,27 @@ class RateController(ABC):
         """Fullness of the bucket after the last accepted frame, 0..1, below 0 where it underflowed; None without a
         peak limit."""
         return None if self._bucket is None else self._bucket.fullness
+
+    @property
+    def asked(self) -> int:
+        """How many frames have been given an index."""
+        return self._asked
+
+    def fork(self) -> Self:
+        """A controller in the same state, to look ahead with: what it hears and answers changes nothing here.
+
+        What never changes, the plan above all, is shared.
+        """
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, dict | list | BufferModel | Search):
+                setattr(twin, name, copy.copy(value))
+        twin._tally = replace(self._tally, seconds=list(self._tally.seconds))
+        return twin
+
+    def expects(self, frame: int, rate_index: int) -> float:
+        """Bits that a frame should have at a rate index, as far as the controller knows; 0 where it does not."""
+        return 0.0
 
     def probe(self, frame: int, lookahead: Sequence[FrameStatistics] = ()) -> tuple[int, ...]:
         """Rate indices at which the controller wants this frame's estimated bits before it chooses; mostly

@@ -55,6 +55,10 @@ class PlannedController(RateController):
         self._least = plan.model.bits(float(plan.bounds.lowest))
         self._needed = self._needs()
 
+    def expects(self, frame: int, rate_index: int) -> float:
+        """The plan's bits, corrected by what true packets had."""
+        return self._gain * float(self.plan.model.bits(float(rate_index), frame, frame + 1)[0])
+
     def _needs(self) -> Array:
         """Bits that must be in the bucket before each frame so that the rest can pass at the lowest rate."""
         frames = len(self.plan)

@@ -36,7 +36,16 @@ class Trials:
 
     def first(self) -> tuple[int, ...]:
         """Indices over the range for a frame that needs them; none for others."""
-        return self._ladder if self._bitrate is None or self._measured % KEY_EVERY == 0 else ()
+        return self.over_range(self._measured)
+
+    @property
+    def measured(self) -> int:
+        """How many frames :meth:`learn` has taken; they are not counted where all frames are tried alike."""
+        return self._measured
+
+    def over_range(self, measured: int) -> tuple[int, ...]:
+        """What :meth:`first` gives once ``measured`` frames are measured."""
+        return self._ladder if self._bitrate is None or measured % KEY_EVERY == 0 else ()
 
     def near(self, bits: Mapping[int, float], seconds_per_frame: float) -> tuple[int, ...]:
         """The indices to add, given the bits at those of :meth:`first` (the key frame's, or none)."""

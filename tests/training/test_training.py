@@ -111,6 +111,20 @@ def train(*arguments: str, folder: Path) -> list[str]:
     return [sys.executable, "-m", "maevid", "train", *arguments, "--run", str(folder), "--config", "mae-fast"]
 
 
+SLOW_COPY = """
+import shutil, sys, time
+copy, log = shutil.copyfile, open(sys.argv[1], "a")
+def slow(source, target):
+    print(target, file=log, flush=True)
+    time.sleep(1)
+    copy(source, target)
+shutil.copyfile = slow
+from maevid.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
 def test_a_stopped_process_has_saved_and_its_weights_code_pictures(
     bunny: Path, hall: Path, tmp_path: Path
 ) -> None:
@@ -131,7 +145,12 @@ def test_a_stopped_process_has_saved_and_its_weights_code_pictures(
 
     branch, weights, curve = tmp_path / "branch", tmp_path / "weights.safetensors", tmp_path / "curve.png"
     branching = (*small, "--branch", str(branch), "--decay-steps", "3")
-    subprocess.run(train(str(bunny), str(hall), *branching, folder=run), cwd=tmp_path, check=True)
+    # In two processes: the first copies the run, and the other finds it copied.
+    script, copies = tmp_path / "slow.py", tmp_path / "copies"
+    script.write_text(SLOW_COPY)
+    command = train(str(bunny), str(hall), *branching, folder=run)[3:]
+    subprocess.run([*TWO, str(script), str(copies), *command], cwd=tmp_path, check=True)
+    assert len(copies.read_text().splitlines()) == 1
     subprocess.run(train("--export", str(weights), folder=branch), cwd=tmp_path, check=True)
     subprocess.run(train("--plot", str(curve), folder=run), cwd=tmp_path, check=True)
     assert curve.read_bytes().startswith(b"\x89PNG")
@@ -179,14 +198,7 @@ def test_two_processes_train_one_network(bunny: Path, hall: Path, tmp_path: Path
     peer = (script, Path(__file__).parent, tmp_path, bunny, hall)
     began = time.monotonic()
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc-per-node=2",
-            *map(str, peer),
-        ],
+        [*TWO, *map(str, peer)],
         capture_output=True,
         text=True,
         check=False,
