@@ -126,7 +126,8 @@ def test_pictures_in_files_and_gif(tmp_path: Path) -> None:
     gif = write_scene(tmp_path / "a.gif", encoder="gif", pixel_format="rgb8", frames=4, pts=[0, 4, 5, 25])
     trip = round_trip(gif, quality=95)
     assert trip.times == shown_times(gif) == [Fraction(number, 25) for number in (0, 4, 5, 25)]
-    assert trip.psnr() > 25
+    # A palette of 256 colours, dithered, at half the chroma; another frame of the clip would be at 10 dB.
+    assert trip.psnr() > 19
 
 
 @pytest.mark.parametrize("redirected", [False, True], ids=["pipe", "file"])
