@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--decay-steps",
         type=int,
         default=2000,
-        help="length of that decay; 0: go on at the held learning rate, from a run that has decayed too (default: 2000)",
+        help="length of that decay; 0: go on at the held rate, from a run that has decayed too (default: 2000)",
     )
     parser.add_argument("--resume", action="store_true", help="refuse to start anew: the run must exist")
     parser.add_argument("--from-weights", type=Path, metavar="FILE", help="start a new run from a model file")

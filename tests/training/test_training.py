@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from maevid.codec.interface import CodecOptions
@@ -23,7 +24,7 @@ from maevid.model.config import CONFIGS
 from maevid.training.footage import sample_frames
 from maevid.training.loop import Trainer, TrainingOptions
 from maevid.training.pictures import Pictures
-from maevid.training.run import STATE_FILE
+from maevid.training.run import STATE_FILE, Progress
 from maevid.video.reader import VideoReader
 
 TINY = dataclasses.replace(
