@@ -56,6 +56,8 @@ class ClusterTeam(Team):
         where = "this machine" if address == LOCAL else address
         workers = f"{pool.workers} worker{'s' * (pool.workers != 1)}"
         super().__init__(ClusterCodec(codec, self._desk, f"{workers} of {where} ({codec.description})"))
+        # The workers' is this machine's, so that each can go on with what the other has begun.
+        self.arithmetic = codec.description
 
     def analysing(self, events: FrameEvents, trials: Trials, *, curve: bool) -> FrameEvents:
         """The same events, their frames on the way to workers."""

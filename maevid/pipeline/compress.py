@@ -162,7 +162,7 @@ class _Job:
             self._announce(codec, info)
             scale = RateScale.of(codec.rate_indices, codec.lam)
             steps = 2 if self.request.two_pass else 1
-            kept = KeptWork(options, codec, self.publish)
+            kept = KeptWork(options, codec, team.arithmetic, self.publish)
             found = kept.first_pass(self.control, lambda: self._measure(team, scale, info))
             with (
                 kept,

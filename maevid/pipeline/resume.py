@@ -45,18 +45,20 @@ class KeptWork:
 
     As a context manager around the writing of the output: a success removes the journal; an interruption (Ctrl-C) or
     an output that cannot be written keeps it and says so in the exception; any other failure, which would come again,
-    removes it. A killed process leaves it as it is.
+    removes it. A killed process leaves it as it is. ``arithmetic`` is the team's.
 
     Raises, from the constructor: UsageError where ``options.resume`` asks for what was begun otherwise or is done
     already; OutputError where another process is at work on it.
     """
 
-    def __init__(self, options: CompressOptions, codec: FrameCodec, publish: Listener) -> None:
+    def __init__(
+        self, options: CompressOptions, codec: FrameCodec, arithmetic: str, publish: Listener
+    ) -> None:
         self.codec: FrameCodec = _JournalledCodec(codec, self)
         self._output = options.output
         self._publish = publish
         self._path = journal_path(options.output)
-        self._job = _job(options, codec)
+        self._job = _job(options, codec, arithmetic)
         self._keeps_first = options.statistics_in is None
         self._journal: Journal | None = None
         self._token = secrets.token_hex(8)
@@ -236,7 +238,7 @@ def _begun(records: Iterator[Record]) -> tuple[str, dict[str, Any]] | None:
     return str(token), job
 
 
-def _job(options: CompressOptions, codec: FrameCodec) -> dict[str, Any]:
+def _job(options: CompressOptions, codec: FrameCodec, arithmetic: str) -> dict[str, Any]:
     """What decides the bytes of an output, under the names that a user would look for."""
     found = options.statistics_in
     job = {
@@ -245,7 +247,7 @@ def _job(options: CompressOptions, codec: FrameCodec) -> dict[str, Any]:
         "target or rate control": asdict(options.request),
         "--codec": codec.name,
         "--weights": codec.sha256 or codec.identity.hex(),
-        "--device or --precision": codec.description,
+        "--device or --precision": arithmetic,
         "--measure, --json or --tui": options.measure,
         "--stats-in": hashlib.sha256(found.read_bytes()).hexdigest() if found and found.is_file() else None,
         "maevid's version": __version__,

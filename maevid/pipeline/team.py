@@ -27,12 +27,13 @@ _ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?[^/\s]+:\d+")
 class Team:
     """This process, with one codec; use as a context.
 
-    ``codec`` is asked for every frame. Before each pass the team is shown its frames, so that one with workers can send
+    ``codec`` is asked for every frame, ``arithmetic`` says where and in which precision that is computed. Before each pass the team is shown its frames, so that one with workers can send
     them ahead of their turn; whatever it does, the same frames come out in the same order.
     """
 
     def __init__(self, codec: FrameCodec) -> None:
         self.codec = codec
+        self.arithmetic = codec.description
 
     def analysing(self, events: FrameEvents, trials: Trials, *, curve: bool) -> FrameEvents:
         """The events of the first pass, which tries frames as ``trials`` says; ``curve``: by coding them."""

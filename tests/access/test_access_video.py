@@ -149,7 +149,10 @@ def test_cuda_is_one_gpu_for_good(coded):
     assert there.torch == torch.device("cuda", torch.cuda.current_device())
     named = Device(str(there.torch))
     assert shared_codec("mae", there, "auto", None) is shared_codec("mae", named, "auto", None)
-    with maevid.open(coded, output="torch", pixels="yuv", device="cuda") as video, ThreadPoolExecutor(2) as threads:
+    with (
+        maevid.open(coded, output="torch", pixels="yuv", device="cuda") as video,
+        ThreadPoolExecutor(2) as threads,
+    ):
         pictures = list(threads.map(video.__getitem__, range(4)))
     assert {plane.device for picture in pictures for plane in picture} == {there.torch}
     with maevid.open(coded, device="cuda") as video:

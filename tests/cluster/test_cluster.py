@@ -167,6 +167,30 @@ def test_what_a_killed_worker_had_is_coded_by_others(crew: Crew, clip: Path, tmp
     assert any("is gone: the others code its frames" in note for note in notes)
 
 
+@pytest.mark.parametrize("first_on_cluster", [True, False])
+def test_each_goes_on_with_what_the_other_has_begun(
+    first_on_cluster: bool, crew: Crew, clip: Path, tmp_path: Path
+) -> None:
+    alone, out = tmp_path / "alone.mkv", tmp_path / "out.mkv"
+    compress(job(clip, alone, bitrate=100_000))
+    begun, ended = (crew.ready(), None) if first_on_cluster else (None, crew.ready())
+    reports: list[FrameReport] = []
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, FrameReport):
+            reports.append(event)
+            if len(reports) == 9:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="--resume"):
+        compress(job(clip, out, begun, bitrate=100_000), interrupt)
+    assert not out.exists()
+    events: list[Event] = []
+    compress(replace(job(clip, out, ended, bitrate=100_000), resume=True), events.append)
+    assert any(isinstance(e, Note) and "frames are coded already" in e.text for e in events)
+    assert out.read_bytes() == alone.read_bytes()
+
+
 def test_weights_of_the_clients_own_are_sent(crew: Crew, clip: Path, tmp_path: Path) -> None:
     options = CodecOptions("cpu", weights=GOLDEN)
     alone, together = tmp_path / "a.mkv", tmp_path / "b.mkv"

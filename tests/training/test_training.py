@@ -113,13 +113,15 @@ def train(*arguments: str, folder: Path) -> list[str]:
 
 
 SLOW_COPY = """
-import shutil, sys, time
-copy, log = shutil.copyfile, open(sys.argv[1], "a")
-def slow(source, target):
-    print(target, file=log, flush=True)
-    time.sleep(1)
-    copy(source, target)
-shutil.copyfile = slow
+import sys, time
+import maevid.training.run as run
+save, log = run.save_file, open(sys.argv[1], "a")
+def slow(tensors, path, metadata):
+    if not (path.parent / run.STATE_FILE).exists():
+        print(path, file=log, flush=True)
+        time.sleep(1)
+    save(tensors, path, metadata)
+run.save_file = slow
 from maevid.cli import main
 sys.exit(main(sys.argv[2:]))
 """
