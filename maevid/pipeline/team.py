@@ -27,8 +27,9 @@ _ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?[^/\s]+:\d+")
 class Team:
     """This process, with one codec; use as a context.
 
-    ``codec`` is asked for every frame, ``arithmetic`` says where and in which precision that is computed. Before each pass the team is shown its frames, so that one with workers can send
-    them ahead of their turn; whatever it does, the same frames come out in the same order.
+    ``codec`` is asked for every frame, ``arithmetic`` says where and in which precision that is computed. Before each
+    pass the team is shown its frames, so that one with workers can send them ahead of their turn; whatever it does, the
+    same frames come out in the same order.
     """
 
     def __init__(self, codec: FrameCodec) -> None:
