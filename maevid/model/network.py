@@ -49,7 +49,10 @@ class Quantised:
 
 
 class Network:
-    """Runs one checkpoint on one device. Decisions about probabilities are exact, pixels may differ by one level."""
+    """Runs one checkpoint on one device. Decisions about probabilities are exact, pixels may differ by one level.
+
+    ``fused`` says whether compiled loops do the element-wise work.
+    """
 
     def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
         self.config = checkpoint.config
@@ -63,7 +66,8 @@ class Network:
         self._entropy: FusedEntropy | EntropyModel | FactorizedModel = self.model.entropy
         self._quantise = self._quantise_unfused
         self._restore: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = None
-        if placement.device.type == "cpu" and fused.available():
+        self.fused = placement.device.type == "cpu" and fused.available()
+        if self.fused:
             self._fuse()
         stored = checkpoint.conditions()
         self._conditions = Conditions(

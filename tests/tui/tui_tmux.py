@@ -63,6 +63,14 @@ class Terminal:
             time.sleep(0.05)
         return screen
 
+    def wait_wrapped(self, text: str, seconds: float = 30.0) -> str:
+        """As :meth:`wait`, for what may go over the end of a line."""
+        end = time.monotonic() + seconds
+        while text not in (screen := self.screen()).replace("\n", ""):
+            assert time.monotonic() < end, f"{text!r} is not in\n{screen}"
+            time.sleep(0.05)
+        return screen
+
     def is_as_before(self) -> None:
         """The shell echoes and answers, the cursor shows, nothing of the app is left."""
         self.type("clear; stty -a | grep -o ' -*echo ' ; echo all is well", "Enter")
