@@ -66,6 +66,8 @@ class MaeCodec(FrameCodec):
         self.tables = checkpoint.tables()
         self.description = str(self.network.placement)
         self._batches = Batches()
+        if self.network.placement.device.type == "cpu":
+            self.batch_size = torch.get_num_threads()
 
     def lanes(self, samples: int) -> int:
         """On the CPU as many as there are threads; a GPU takes pictures in batches."""
@@ -131,6 +133,11 @@ class MaeCodec(FrameCodec):
             return self.network.synthesise(latents, indices, packet.height, packet.width)
 
         return self._batches.run(1, 1, packet.width * packet.height, work)[0]
+
+    def decode_batch(self, packets: Sequence[Packet]) -> list[tuple[Plane, Plane, Plane]]:
+        """Rebuild several packets, on the CPU side by side."""
+        samples = max((packet.width * packet.height for packet in packets), default=0)
+        return side_by_side(min(self.lanes(samples), max(1, len(packets))), self.decode, packets)
 
     def check(self, packet: Packet) -> None:
         """Decode the latents and compare their check value; the synthesis is not needed."""
