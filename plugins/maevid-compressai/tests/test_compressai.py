@@ -355,7 +355,7 @@ def test_weights_survive_compressais_way_of_saving_them(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no maevid network"):
         MaevidModel.from_state_dict(network("mbt2018-mean").state_dict())
     with pytest.raises(RuntimeError, match="not yet available"):
-        compressai.zoo.image_models["maevid-mae-fast-vbr"](pretrained=True)
+        compressai.zoo.image_models["maevid-mae-hyperprior-vbr"](pretrained=True)
 
 
 def test_compressais_evaluation_runs_the_shipped_weights(
