@@ -80,20 +80,27 @@ class Pool:
 
     def fetch(self, task: Task) -> list[list[Answer]]:
         """Wait for the answers. Raises MaevidError where they will not come: the error of a worker, or none left."""
+        waited = False
         while True:
             self.look()
             try:
-                return cast("list[list[Answer]]", task.fetching.result(timeout=POLL_SECONDS)[0])
+                answers = cast("list[list[Answer]]", task.fetching.result(timeout=POLL_SECONDS)[0])
             except CancelledError:
                 raise MaevidError("the connection to the Dask scheduler is lost") from None
             except Exception as reason:
                 if task.fetching.done():
                     raise self._error(reason) from None
+                waited = True
+            else:
+                if waited:
+                    # What was late may have been a lost worker's.
+                    self.look(at_once=True)
+                return answers
 
-    def look(self) -> None:
+    def look(self, *, at_once: bool = False) -> None:
         """See, now and then, which workers there are; tells of those that are gone. Raises MaevidError when all are."""
         now = time.monotonic()
-        if now - self._looked < POLL_SECONDS:
+        if not at_once and now - self._looked < POLL_SECONDS:
             return
         self._looked = now
         client: Any = self._client

@@ -145,10 +145,13 @@ def test_the_file_is_that_of_one_machine(
 
 
 def test_what_a_killed_worker_had_is_coded_by_others(crew: Crew, clip: Path, tmp_path: Path) -> None:
-    """It is stopped when the first frames are out, so that it takes frames and answers nothing, and then killed."""
+    """It is stopped when the first frames are out, so that it takes frames and answers nothing, and then killed.
+
+    At a constant rate no frame is sent twice, so that the job cannot end before.
+    """
     alone, together = tmp_path / "a.mkv", tmp_path / "b.mkv"
     address = crew.ready()
-    compress(job(clip, alone, bitrate=100_000))
+    compress(job(clip, alone, quality=40))
     victim = crew.workers[0]
     notes: list[str] = []
     killed = threading.Timer(1.5, victim.kill)
@@ -160,7 +163,7 @@ def test_what_a_killed_worker_had_is_coded_by_others(crew: Crew, clip: Path, tmp
         elif isinstance(event, Note):
             notes.append(event.text)
 
-    compress(job(clip, together, address, bitrate=100_000), listen)
+    compress(job(clip, together, address, quality=40), listen)
     killed.join()
     assert victim.wait() == -signal.SIGKILL
     assert together.read_bytes() == alone.read_bytes()

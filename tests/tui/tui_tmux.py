@@ -64,9 +64,9 @@ class Terminal:
         return screen
 
     def wait_wrapped(self, text: str, seconds: float = 30.0) -> str:
-        """As :meth:`wait`, for what may go over the end of a line."""
-        end = time.monotonic() + seconds
-        while text not in (screen := self.screen()).replace("\n", ""):
+        """As :meth:`wait`, for what may go over the end of a line, where a space is lost."""
+        end, wanted = time.monotonic() + seconds, "".join(text.split())
+        while wanted not in "".join((screen := self.screen()).split()):
             assert time.monotonic() < end, f"{text!r} is not in\n{screen}"
             time.sleep(0.05)
         return screen
