@@ -21,7 +21,6 @@ import torch
 from maevid.codec.batches import Batches
 from maevid.codec.entropy import Decoder, encode
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
-from maevid.codec.lanes import lanes_for, side_by_side
 from maevid.errors import DamagedError, LatentError, ModelError
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
@@ -29,6 +28,7 @@ from maevid.model.device import choose_placement
 from maevid.model.integer import BATCH_LIMIT
 from maevid.model.network import Network, Quantised, latent_levels
 from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SKIP_BELOW, SYMBOL_LIMIT
+from maevid.model.workers import lanes_for, side_by_side
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame, Plane
 
@@ -90,10 +90,7 @@ class MaeCodec(FrameCodec):
         def work(part: slice) -> list[Encoded]:
             return self._encode(frames[part], rate_indices[part], reconstruct)
 
-        lanes = min(self.lanes(samples), len(frames))
-        if lanes > 1:
-            return self._in_lanes(lanes, len(frames), max(1, TRIED_AT_ONCE // max(1, samples)), work)
-        return self._batches.run(len(frames), BATCH_LIMIT, samples, work)
+        return self._batched(len(frames), samples, BATCH_LIMIT, work)
 
     def _encode(
         self, frames: Sequence[Frame], rate_indices: Sequence[int], reconstruct: bool
@@ -176,18 +173,20 @@ class MaeCodec(FrameCodec):
                 for symbols, tables, _ in strings
             ]
 
-        lanes = min(self.lanes(samples), len(pairs))
-        together = max(1, TRIED_AT_ONCE // max(1, samples))
-        if lanes > 1:
-            bits = self._in_lanes(lanes, len(pairs), together, work)
-        else:
-            bits = self._batches.run(len(pairs), min(BATCH_LIMIT, together), samples, work)
+        bits = self._batched(len(pairs), samples, _cached_together(samples), work)
         return np.array(bits).reshape(len(frames), len(rate_indices))
 
-    @staticmethod
-    def _in_lanes(lanes: int, count: int, most: int, work: Callable[[slice], list[T]]) -> list[T]:
-        """What ``work`` gives for slices of 0..count, ``most`` in one, side by side."""
-        size = min(most, BATCH_LIMIT, -(-count // lanes))
+    def _batched(self, count: int, samples: int, most: int, work: Callable[[slice], list[T]]) -> list[T]:
+        """What ``work`` gives for slices of 0..count, pictures of so many luma samples.
+
+        At most ``most`` at once, or what the device's memory holds; on the CPU what its cache holds, side by side.
+        """
+        if self.network.placement.device.type == "cpu":
+            most = min(most, _cached_together(samples))
+        lanes = min(self.lanes(samples), count)
+        if lanes <= 1:
+            return self._batches.run(count, most, samples, work)
+        size = min(most, -(-count // lanes))
         parts = [slice(at, min(at + size, count)) for at in range(0, count, size)]
         return [one for results in side_by_side(lanes, work, parts) for one in results]
 
@@ -303,6 +302,11 @@ TRIED_AT_ONCE = 400_000
 them, and one by one is as quick."""
 _ESTIMATED_FRAMING_BITS = 8 * 33
 """Header (about 29 bytes) and the ends of the coded string (4), for estimates."""
+
+
+def _cached_together(samples: int) -> int:
+    """How many pictures of so many luma samples to work on in one batch on a CPU."""
+    return max(1, min(BATCH_LIMIT, TRIED_AT_ONCE // max(1, samples)))
 
 
 def _coded(which: npt.NDArray[np.bool_], index: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:

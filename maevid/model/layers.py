@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maevid.model.integer import leaky
+
 STEADY_INPUTS = 128
 """In float32, oneDNN splits sums over more inputs by the number of threads, and the same command would give other
 bytes with other threads. Inference therefore adds them up in parts of this size."""
@@ -77,7 +79,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         seen = compand(x) if self.companded else x
-        x = x + self.spatial_out(self.spatial(F.leaky_relu(self.spatial_in(seen), 0.125)))
+        x = x + self.spatial_out(self.spatial(leaky(self.spatial_in(seen))))
         seen = compand(x) if self.companded else x
-        out: Tensor = x + self.mix_out(F.leaky_relu(self.mix_in(seen), 0.125))
+        out: Tensor = x + self.mix_out(leaky(self.mix_in(seen)))
         return out

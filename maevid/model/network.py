@@ -65,7 +65,7 @@ class Network:
         self._synthesis: Callable[[Tensor, Gains], Tensor] = self.model.synthesis
         self._entropy: FusedEntropy | EntropyModel | FactorizedModel = self.model.entropy
         self._quantise = self._quantise_unfused
-        self._restore: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = None
+        self._restore = self._restore_unfused
         self.fused = placement.device.type == "cpu" and fused.available()
         if self.fused:
             self._fuse()
@@ -199,10 +199,10 @@ class Network:
 
         After the first of two passes, only its latents are right.
         """
-        moved = torch.from_numpy(symbols).to(self.placement.device)
-        if self._restore is not None:
-            return self._restore(mean, moved, before)
-        decoded = mean + moved
+        return self._restore(mean, torch.from_numpy(symbols).to(self.placement.device), before)
+
+    def _restore_unfused(self, mean: Tensor, symbols: Tensor, before: Tensor | None) -> Tensor:
+        decoded = mean + symbols
         if not self.two_passes:
             return decoded
         anchor = anchor_mask(mean)

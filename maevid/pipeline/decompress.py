@@ -151,7 +151,7 @@ def _decoded(
         return codec.decode(packet)
 
     # It imports PyTorch, which the codec has by now.
-    from maevid.codec.lanes import submit
+    from maevid.model.workers import submit
 
     lanes = codec.lanes(reader.info.width * reader.info.height)
     ahead: deque[tuple[Coded, Callable[[], Planes]] | av.Packet[Any]] = deque()

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from maevid.codec.interface import CodecOptions
 from maevid.codec.mae import MaeCodec, open_mae
 from maevid.model import fused
 from maevid.model.network import Network
+from maevid.model.workers import share, side_by_side
 from maevid.video.frame import Frame
 
 SIZES = ((64, 48), (176, 98), (2, 2), (18, 130))
@@ -49,7 +52,14 @@ def threads() -> Iterator[None]:
 
 
 def frames(size: tuple[int, int]) -> list[Frame]:
-    return synthetic_frames(*size, len(RATES))
+    """Corners of pictures that are large enough to have a spectrum."""
+    width, height = size
+    return [
+        replace(
+            f, y=f.y[:height, :width], u=f.u[: height // 2, : width // 2], v=f.v[: height // 2, : width // 2]
+        )
+        for f in synthetic_frames(max(width, 64), max(height, 64), len(RATES))
+    ]
 
 
 def quantised(network: Network, latents: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -102,12 +112,19 @@ def test_bytes_do_not_depend_on_threads(quick: MaeCodec, threads: None) -> None:
     assert written[0] == written[1] == written[2]
 
 
+def test_pictures_beside_one_another_have_one_thread_of_pytorchs_each(threads: None) -> None:
+    torch.set_num_threads(2)
+    assert side_by_side(2, lambda _: torch.get_num_threads(), range(6)) == [1] * 6
+    assert torch.get_num_threads() == 2
+    # What a thread has becomes nobody else's.
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(torch.get_num_threads).result() == 2
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_loops_go_on_in_a_forked_process(quick: MaeCodec, threads: None) -> None:
     """The threads of the parent are not there in the child."""
-    from maevid.model.fused.threads import share
-
     torch.set_num_threads(2)
     done: list[int] = []
     share(lambda start, end: done.extend((start, end)), 1000)

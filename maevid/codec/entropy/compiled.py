@@ -6,23 +6,13 @@ Compiled (once a machine, then loaded from Numba's cache) when this module is im
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba as typed_numba
 import numpy as np
 import numpy.typing as npt
 
 from maevid.codec.entropy.kernels import LOWER
 from maevid.codec.entropy.tables import LOOKUP_BITS, FrequencyTables, IndexArray, Int32Array
 from maevid.errors import DamagedError
-
-# Numba's annotations cover little of what is used here and change from version to version.
-numba: Any = typed_numba
-types = numba.types
-
-if numba.config.DISABLE_JIT:
-    raise ImportError("NUMBA_DISABLE_JIT is set")
+from maevid.jit import compiled, readable, types
 
 _SLOT_SHIFT = 16 - LOOKUP_BITS
 
@@ -101,36 +91,25 @@ def _decode(
     return state, at, escapes
 
 
-def _jit(function: Callable[..., tuple[int, int, int]], *arguments: Any) -> tuple[Any, bool]:
-    """The function compiled for these argument types, and whether the machine code is cached on disk."""
-    signature = types.UniTuple(types.int64, 3)(*arguments)
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(signature, cache=True, **options)(function), True
-    # Nowhere to write the cache (RuntimeError), or a spoiled one (whatever unpickling raises): do without.
-    except Exception:
-        return numba.njit(signature, cache=False, **options)(function), False
-
-
-def _read(element: Any) -> Any:
-    return types.Array(element, 1, "C", readonly=True)
-
-
-_TABLES = (_read(types.int32),) * 4
-_encode_jit, _encode_cached = _jit(
-    _encode, _read(types.int32), _read(types.int16), *_TABLES, types.uint8[::1], types.int32[::1]
+_TABLES = (readable(types.int32),) * 4
+_RESULT = types.UniTuple(types.int64, 3)
+_encode_jit, _encode_cached = compiled(
+    _encode,
+    _RESULT(readable(types.int32), readable(types.int16), *_TABLES, types.uint8[::1], types.int32[::1]),
 )
-_decode_jit, _decode_cached = _jit(
+_decode_jit, _decode_cached = compiled(
     _decode,
-    _read(types.uint8),
-    types.int64,
-    types.int64,
-    types.int64,
-    _read(types.int16),
-    *_TABLES,
-    _read(types.uint16),
-    types.int32[::1],
-    types.int32[::1],
+    _RESULT(
+        readable(types.uint8),
+        types.int64,
+        types.int64,
+        types.int64,
+        readable(types.int16),
+        *_TABLES,
+        readable(types.uint16),
+        types.int32[::1],
+        types.int32[::1],
+    ),
 )
 
 NAME = "compiled" if _encode_cached and _decode_cached else "compiled, not cached"

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba as typed_numba
 import numpy as np
 import numpy.typing as npt
 
-from maevid.model.integer import ACTIVATION_LIMIT, LEAKY_SLOPE, LinearPredictor
+from maevid.jit import compiled, numba, readable, types
+from maevid.model.integer import ACTIVATION_LIMIT, LinearPredictor
 from maevid.model.prior import (
     COMPRESSED_LIMIT,
     INDEX_GAIN,
@@ -25,19 +25,12 @@ from maevid.model.prior import (
     SYMBOL_LIMIT,
 )
 
-# Numba's annotations cover little of what is used here and change from version to version.
-numba: Any = typed_numba
-types = numba.types
-
-if numba.config.DISABLE_JIT:
-    raise ImportError("NUMBA_DISABLE_JIT is set")
-
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.uint16]
 
 _F = np.float32
 _HALF, _ONE, _ZERO = _F(0.5), _F(1), _F(0)
-_SLOPE, _LIMIT = _F(LEAKY_SLOPE), _F(ACTIVATION_LIMIT)
+_LIMIT = _F(ACTIVATION_LIMIT)
 _INDEX_GAIN, _INDEX_STEP, _INDEX_INVERSE = _F(INDEX_GAIN), _F(INDEX_STEP), _F(1 / INDEX_STEP)
 _LAST_INDEX = _F(SCALES - 1)
 _MEAN_STEP, _MEAN_INVERSE, _MEAN_LIMIT = _F(MEAN_STEP), _F(1 / MEAN_STEP), _F(MEAN_LIMIT)
@@ -55,12 +48,7 @@ _ONE_BITS, _UNIT = 127 << 23, _F(2.0**-23)
 
 
 def _compile(function: Callable[..., None], *arguments: Any) -> Any:
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(types.void(*arguments), cache=True, **options)(function)
-    # Nowhere to write the cache (RuntimeError), or a spoiled one (whatever unpickling raises): do without.
-    except Exception:
-        return numba.njit(types.void(*arguments), cache=False, **options)(function)
+    return compiled(function, types.void(*arguments))[0]
 
 
 def _activate(
@@ -119,10 +107,10 @@ def _predict(
     channels = mean.shape[1]
     for p in range(start, end):
         picture, place = p // per, p % per
-        row, column = place // width, place % width
+        column = place % width
+        mean[p] = _ZERO
         if anchors.size:
-            mean[p] = _ZERO
-            if row > 0:
+            if place >= width:
                 _add_filtered(anchors[p - width], taps[0], mean[p])
             if column > 0:
                 _add_filtered(anchors[p - 1], taps[1], mean[p])
@@ -130,17 +118,20 @@ def _predict(
                 _add_filtered(anchors[p + 1], taps[2], mean[p])
             if place + width < per:
                 _add_filtered(anchors[p + width], taps[3], mean[p])
-            for c in range(channels):
-                mean[p, c] = np.floor(mean[p, c] * _MEAN_INVERSE + _HALF) * _MEAN_STEP
-        else:
-            mean[p] = _ZERO
         for c in range(channels):
-            value = mean[p, c] + np.floor(raw[p, c] * _MEAN_INVERSE + _HALF) * _MEAN_STEP
+            predicted = np.floor(mean[p, c] * _MEAN_INVERSE + _HALF) * _MEAN_STEP
+            value = predicted + np.floor(raw[p, c] * _MEAN_INVERSE + _HALF) * _MEAN_STEP
+            mean[p, c] = min(max(value, -_MEAN_LIMIT), _MEAN_LIMIT)
+        first, step = _channels_of(place, width, parity)
+        for c in range(first, channels, step):
             scale = raw[p, channels + c] * _INDEX_GAIN + gain[picture, c]
             scale = np.floor(np.floor(scale * _INDEX_INVERSE + _HALF) * _INDEX_STEP + _HALF)
-            mean[p, c] = min(max(value, -_MEAN_LIMIT), _MEAN_LIMIT)
-            if parity == 2 or (row + column + c + parity) % 2 == 0:
-                index[picture, c, place] = np.uint8(min(max(scale, _ZERO), _LAST_INDEX))
+            index[picture, c, place] = np.uint8(min(max(scale, _ZERO), _LAST_INDEX))
+
+
+def _channels_of(place: int, width: int, parity: int) -> tuple[int, int]:
+    """First channel and step of those that have ``parity`` at a place of a picture ``width`` wide (2: all)."""
+    return (0, 1) if parity == 2 else ((place // width + place % width + parity) % 2, 2)
 
 
 def _add_filtered(latents: Floats, weight: Floats, total: Floats) -> None:
@@ -165,8 +156,7 @@ def _quantise(
     channels = mean.shape[1]
     for p in range(start, end):
         picture, place = p // per, p % per
-        first = 0 if parity == 2 else (place // width + place % width + parity) % 2
-        step = 1 if parity == 2 else 2
+        first, step = _channels_of(place, width, parity)
         for c in range(first, channels, step):
             symbol = _ZERO
             if index[picture, c, place] >= _SKIP:
@@ -182,8 +172,7 @@ def _restore(
     channels = mean.shape[1]
     for p in range(start, end):
         picture, place = p // per, p % per
-        first = 0 if parity == 2 else (place // width + place % width + parity) % 2
-        step = 1 if parity == 2 else 2
+        first, step = _channels_of(place, width, parity)
         for c in range(first, channels, step):
             decoded[p, c] = mean[p, c] + symbols[picture, c, place]
 
@@ -264,25 +253,20 @@ def _magnitudes(y: Floats, out: Halves, start: int, end: int) -> None:
             out[p, channels + c] = size | _SIGN if y[p, c] < 0 else size
 
 
-_floats, _read, _bytes = (
-    types.float32[:, ::1],
-    types.Array(types.float32, 2, "C", readonly=True),
-    types.uint8[:, ::1],
+_narrow, _widen, _channels_of, _add_filtered = (
+    numba.njit(inner, nogil=True, inline="always") for inner in (_narrow, _widen, _channels_of, _add_filtered)
 )
-_range = (types.int64, types.int64)
-_halves, _narrow_read = types.uint16[:, ::1], types.Array(types.uint16, 2, "C", readonly=True)
-_narrow, _widen = (numba.njit(f, nogil=True, inline="always") for f in (_narrow, _widen))
-_add_filtered = numba.njit(_add_filtered, nogil=True, inline="always")
-activate = _compile(_activate, _floats, _read, _read, types.int64, types.float32, types.float32, *_range)
-compress = _compile(_compress, _read, types.float32, _floats, *_range)
+_floats, _read = types.float32[:, ::1], readable(types.float32, 2)
+_halves, _read_halves = types.uint16[:, ::1], readable(types.uint16, 2)
 _channelled = types.uint8[:, :, ::1]
-_sizes = (types.int64, types.int64, types.int64)
+_size = types.int64
+_sizes, _range = (_size,) * 3, (_size,) * 2
+activate = _compile(_activate, _floats, _read, _read, _size, types.float32, types.float32, *_range)
+compress = _compile(_compress, _read, types.float32, _floats, *_range)
 predict = _compile(_predict, *(_read,) * 4, *_sizes, _floats, _channelled, *_range)
 quantise = _compile(_quantise, _read, _read, _channelled, *_sizes, _floats, types.int32[:, :, ::1], *_range)
-restore = _compile(
-    _restore, _read, types.Array(types.float32, 3, "C", readonly=True), *_sizes, _floats, *_range
-)
-accumulate = _compile(_accumulate, _floats, _narrow_read, _read, types.int64, types.boolean, _halves, *_range)
-unshuffle = _compile(_unshuffle, _narrow_read, types.int64, _halves, *_range)
-shuffle = _compile(_shuffle, _narrow_read, types.int64, _floats, *_range)
+restore = _compile(_restore, _read, readable(types.float32, 3), *_sizes, _floats, *_range)
+accumulate = _compile(_accumulate, _floats, _read_halves, _read, _size, types.boolean, _halves, *_range)
+unshuffle = _compile(_unshuffle, _read_halves, _size, _halves, *_range)
+shuffle = _compile(_shuffle, _read_halves, _size, _floats, *_range)
 magnitudes = _compile(_magnitudes, _read, _halves, *_range)

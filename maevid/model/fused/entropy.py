@@ -12,9 +12,9 @@ from torch import Tensor
 
 from maevid.model.fused import compiled
 from maevid.model.fused.places import NO_FLOATS, numbers, pictures, places
-from maevid.model.fused.threads import share
 from maevid.model.integer import LEAKY_SLOPE, IntegerPointwise
 from maevid.model.prior import HYPER_LIMIT, HYPER_STEP, Conditions, EntropyModel, ParameterHead
+from maevid.model.workers import share
 
 FIRST, SECOND, EVERYWHERE = 0, 1, 2
 """Which latents: those of the first pass, of the second, or all where there is one pass."""
@@ -116,10 +116,7 @@ class FusedEntropy:
         by_picture = NO_FLOATS if offset is None else numbers(offset)
         more = NO_FLOATS if added is None else numbers(places(added))
         per, step = x.shape[-2] * x.shape[-1], self.model.step
-        share(
-            lambda start, end: compiled.activate(target, by_picture, more, per, slope, step, start, end),
-            len(target),
-        )
+        share(partial(compiled.activate, target, by_picture, more, per, slope, step), len(target))
         return pictures(rows, x)
 
     def _predict(

@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 from maevid.model.fused import compiled
 from maevid.model.fused.places import NO_FLOATS, NO_HALVES, numbers, pictures, places
-from maevid.model.fused.threads import share
+from maevid.model.integer import LEAKY_SLOPE
 from maevid.model.layers import Depthwise, Pointwise, ResidualBlock
 from maevid.model.prior import HYPER_FACTOR, HyperAnalysis
 from maevid.model.transforms import Analysis, Gains, Synthesis
-
-_SLOPE = 0.125
+from maevid.model.workers import share
 
 
 class _Product:
@@ -45,9 +44,9 @@ class _Block:
     def __call__(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Features without the last change, which is given beside them; ``x`` is changed in place."""
         inward, spatial, outward = self.spatial
-        seen = _accumulate(x, outward(spatial(F.leaky_relu_(inward(seen), _SLOPE))), companded=True)
+        seen = _accumulate(x, outward(spatial(F.leaky_relu_(inward(seen), LEAKY_SLOPE))), companded=True)
         inward, outward = self.mix
-        return x, outward(F.leaky_relu_(inward(seen), _SLOPE))
+        return x, outward(F.leaky_relu_(inward(seen), LEAKY_SLOPE))
 
 
 def _blocks(blocks: Iterable[nn.Module]) -> list[_Block]:
@@ -178,6 +177,6 @@ class FusedHyperAnalysis:
         if below or right:
             # Before it or after it, a product place by place repeats edges alike.
             x = F.pad(x, (0, right, 0, below), mode="replicate").contiguous(memory_format=torch.channels_last)
-        x = F.leaky_relu_(x.add_(gains.hyper[:, :, None, None].bfloat16()), _SLOPE)
-        x = F.leaky_relu_(self.down_1(_unshuffled(self.spatial_1(x))), _SLOPE)
+        x = F.leaky_relu_(x.add_(gains.hyper[:, :, None, None].bfloat16()), LEAKY_SLOPE)
+        x = F.leaky_relu_(self.down_1(_unshuffled(self.spatial_1(x))), LEAKY_SLOPE)
         return self.original.last(_unshuffled(self.spatial_2(x)), gains)
