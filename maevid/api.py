@@ -46,8 +46,8 @@ def compress(
     Give one of ``bitrate`` (bits per second), ``quality`` (0..100) or, for every other mode, a
     :class:`~maevid.rate.RateRequest`. ``measure`` adds PSNR to the reports, which ``listener`` receives.
     Pictures of more than ``max_pixels`` luma samples are refused. ``resume`` goes on with an interrupted encode of the
-    same arguments. ``cluster`` has Dask workers code the frames: the
-    address of a scheduler, or ``local`` (from a script that guards its start with ``__name__ == "__main__"``).
+    same arguments. ``cluster`` has Dask workers code the frames: the address of a scheduler, or ``local`` (from a
+    script that guards its start with ``__name__ == "__main__"``).
     Raises MaevidError with one line that says what is wrong; an existing output is then untouched.
     """
     request = request or RateRequest(bitrate=bitrate, quality=quality)

@@ -56,7 +56,7 @@ class AtomicFile:
             return
         try:
             # Otherwise a power failure could leave the name without the content.
-            _flush_to_disk(self.temporary)
+            flush_to_disk(self.temporary)
             os.replace(self.temporary, self._target)
         except OSError as error:
             self.discard()
@@ -120,17 +120,18 @@ def read_only_once(source: str | Path) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
 
 
-def reason(error: OSError) -> str:
-    """The operating system's words for an error, without number and file name."""
-    return (error.strerror or str(error)).lower()
-
-
-def _flush_to_disk(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file's content would survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def reason(error: OSError) -> str:
+    """The operating system's words for an error, without number and file name."""
+    return (error.strerror or str(error)).lower()
 
 
 def _mode_of_existing(target: Path, shown: str | Path) -> int | None:

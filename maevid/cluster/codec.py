@@ -11,26 +11,16 @@ import numpy.typing as npt
 from maevid.cluster.desk import Desk
 from maevid.cluster.worker import Order
 from maevid.codec.interface import Encoded, FrameCodec
-from maevid.stream.packet import Packet
-from maevid.video.frame import Frame, Plane
+from maevid.codec.standin import StandIn
+from maevid.video.frame import Frame
 
 
-class ClusterCodec(FrameCodec):
+class ClusterCodec(StandIn):
     """Stands for ``codec``, which is open here too and decodes; ``description`` tells who codes."""
 
     def __init__(self, codec: FrameCodec, desk: Desk, description: str) -> None:
-        self._codec, self._desk = codec, desk
-        self.name, self.identity, self.sha256 = codec.name, codec.identity, codec.sha256
-        self.rate_indices, self.latents_checked = codec.rate_indices, codec.latents_checked
-        self.batch_size, self.description = codec.batch_size, description
-
-    def lam(self, rate_index: int) -> float:
-        """The codec's own."""
-        return self._codec.lam(rate_index)
-
-    def encode(self, frame: Frame, rate_index: int, *, reconstruct: bool = False) -> Encoded:
-        """What a worker makes of a frame. Raises MaevidError where none can."""
-        return self.encode_batch([frame], [rate_index], reconstruct=reconstruct)[0]
+        super().__init__(codec)
+        self._desk, self.description = desk, description
 
     def encode_batch(
         self, frames: Sequence[Frame], rate_indices: Sequence[int], *, reconstruct: bool = False
@@ -43,15 +33,3 @@ class ClusterCodec(FrameCodec):
         """What workers estimate. Raises MaevidError where none can."""
         orders = [Order(index, estimate=True) for index in rate_indices]
         return np.array(self._desk.take(frames, [orders] * len(frames)), dtype=np.float64)
-
-    def decode(self, packet: Packet) -> tuple[Plane, Plane, Plane]:
-        """Decode here."""
-        return self._codec.decode(packet)
-
-    def check(self, packet: Packet) -> None:
-        """Check here."""
-        self._codec.check(packet)
-
-    def block_bits(self, packet: Packet) -> npt.NDArray[np.float64] | None:
-        """Reckon here."""
-        return self._codec.block_bits(packet)

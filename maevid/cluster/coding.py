@@ -11,8 +11,7 @@ from maevid.cluster.desk import HELD_BYTES, TASKS_AHEAD, Desk, Entry, bytes_of, 
 from maevid.cluster.worker import Order
 from maevid.codec.interface import Encoded, FrameCodec
 from maevid.errors import MaevidError
-from maevid.pipeline.frame_loop import batch_of
-from maevid.pipeline.measure import psnr_by_plane
+from maevid.pipeline.frame_loop import batch_of, report_on
 from maevid.pipeline.team import FrameEvents
 from maevid.rate import RateController
 from maevid.report import FrameReport
@@ -151,23 +150,10 @@ class CodingAhead:
         raise MaevidError
 
     def _report(self, twin: RateController, ahead: _Ahead, order: Order) -> FrameReport:
-        frame = ahead.entry.frame
+        index = order.rate_index
+        bits, psnr = twin.expects(ahead.number, index), {}
         coded = cast("Encoded | None", self._desk.known(ahead.entry, order))
-        bits = twin.expects(ahead.number, order.rate_index)
-        psnr = {}
         if coded is not None:
-            bits = 8 * len(coded.packet.to_bytes())
-            if coded.reconstruction is not None:
-                psnr = psnr_by_plane(frame.planes, coded.reconstruction)
-        return FrameReport(
-            index=ahead.number,
-            pts=frame.pts,
-            seconds=frame.seconds,
-            duration=float(frame.duration * frame.time_base),
-            width=frame.width,
-            height=frame.height,
-            rate_index=order.rate_index,
-            lam=self._codec.lam(order.rate_index),
-            bits=round(bits),
-            psnr=psnr,
-        )
+            bits, psnr = 8 * len(coded.packet.to_bytes()), dict(coded.psnr)
+        lam = self._codec.lam(index)
+        return report_on(ahead.entry.frame, ahead.number, index, lam=lam, bits=round(bits), psnr=psnr)

@@ -17,6 +17,7 @@ from maevid import __version__
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
 from maevid.codec.registry import open_codec
 from maevid.errors import ModelError
+from maevid.pipeline.measure import measured
 from maevid.video.frame import Frame
 
 PROBE_SIZE = 64
@@ -112,7 +113,9 @@ def work(setup: Setup, frames: Sequence[Frame], orders: Sequence[Sequence[Order]
             if keys
             else []
         )
-        answers |= zip(keys, coded, strict=True)
+        answers |= {
+            (row, order): measured(frames[row], one) for (row, order), one in zip(keys, coded, strict=True)
+        }
     return [[answers[row, order] for order in wanted] for row, wanted in enumerate(orders)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from maevid.codec.interface import FrameCodec
 from maevid.errors import InputError
 from maevid.pipeline.events import Control, Listener, Progress, RdCurve
-from maevid.pipeline.measure import psnr_by_plane
+from maevid.pipeline.measure import measured
 from maevid.pipeline.prefetch import Prefetch
 from maevid.pipeline.team import FrameEvents
 from maevid.rate import FirstPass, FrameCost, SceneWatcher, Trials
@@ -123,11 +123,10 @@ class FirstPassRunner:
         points: list[tuple[float, float]] = []
         coded = self.codec.encode_batch([frame] * len(indices), indices, reconstruct=True)
         for index, encoded in zip(indices, coded, strict=True):
-            assert encoded.reconstruction is not None
             rates[index] = 8.0 * len(encoded.packet.to_bytes())
-            measured = psnr_by_plane(frame.planes, encoded.reconstruction)
-            decibels[index] = measured["y"]
-            points.append((rates[index] / frame.y.size, weighted_psnr(measured)))
+            psnr = measured(frame, encoded).psnr
+            decibels[index] = psnr["y"]
+            points.append((rates[index] / frame.y.size, weighted_psnr(psnr)))
         self._points.append(points)
         return rates, decibels
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from maevid.codec.interface import Encoded, FrameCodec
 from maevid.errors import InputError
 from maevid.pipeline.events import BesideVideo, Control, Listener, TargetChanged
-from maevid.pipeline.measure import psnr_by_plane
+from maevid.pipeline.measure import measured
 from maevid.pipeline.preview import make_preview
 from maevid.rate import FirstPass, FrameCost, FrameStatistics, RateController, SceneWatcher
 from maevid.report import FrameReport
@@ -180,25 +180,31 @@ class FrameLoop:
             self.publish(TargetChanged(target))
 
     def _report(self, item: _Waiting, index: int, encoded: Encoded) -> FrameReport:
-        frame = item.frame
-        measured = encoded.psnr
-        if not measured and encoded.reconstruction is not None:
-            measured = psnr_by_plane(frame.planes, encoded.reconstruction)
-        return FrameReport(
-            index=self._number,
-            pts=frame.pts,
-            seconds=frame.seconds,
-            duration=float(frame.duration * frame.time_base),
-            width=frame.width,
-            height=frame.height,
-            rate_index=index,
+        return report_on(
+            item.frame,
+            self._number,
+            index,
             lam=self.codec.lam(index),
             bits=8 * len(encoded.packet.to_bytes()),
             parts=encoded.parts,
-            psnr=measured,
+            psnr=measured(item.frame, encoded).psnr,
             stage_seconds={"decode": item.read_seconds, **encoded.stage_seconds},
             scene_cut=item.cut,
         )
+
+
+def report_on(frame: Frame, number: int, rate_index: int, **found: Any) -> FrameReport:
+    """The report of a frame at a rate index; ``found`` are the fields that coding gives."""
+    return FrameReport(
+        index=number,
+        pts=frame.pts,
+        seconds=frame.seconds,
+        duration=float(frame.duration * frame.time_base),
+        width=frame.width,
+        height=frame.height,
+        rate_index=rate_index,
+        **found,
+    )
 
 
 def _beside(writer: StreamWriter) -> int:

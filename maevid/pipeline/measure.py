@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from maevid.video.frame import Plane
+from maevid.codec.interface import Encoded
+from maevid.video.frame import Frame, Plane
 
 EXACT_DECIBELS = 100.0
 
@@ -23,3 +25,10 @@ def psnr(source: Plane, coded: Plane) -> float:
 def psnr_by_plane(source: tuple[Plane, Plane, Plane], coded: tuple[Plane, Plane, Plane]) -> dict[str, float]:
     """PSNR in dB under the names ``y``, ``u`` and ``v``."""
     return {name: psnr(a, b) for name, a, b in zip("yuv", source, coded, strict=True)}
+
+
+def measured(frame: Frame, encoded: Encoded) -> Encoded:
+    """The coded frame with its PSNR, where the decoder's picture is there and nobody has measured it yet."""
+    if encoded.psnr or encoded.reconstruction is None:
+        return encoded
+    return replace(encoded, psnr=psnr_by_plane(frame.planes, encoded.reconstruction))

@@ -12,22 +12,22 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
 import numpy as np
-import numpy.typing as npt
 
 from maevid import __version__
 from maevid.atomic import temporary_path
 from maevid.codec.interface import Encoded, FrameCodec
+from maevid.codec.standin import StandIn
 from maevid.errors import DamagedError, OutputError, UsageError
-from maevid.pipeline.events import Control, Listener, Note, Planes
+from maevid.pipeline.events import Control, Listener, Note
 from maevid.pipeline.journal import Journal, Record, journal_path
-from maevid.pipeline.measure import psnr_by_plane
+from maevid.pipeline.measure import measured
 from maevid.rate import FirstPass, first_pass_from
 from maevid.stream.packet import MAX_SIDE, Packet
 from maevid.video.frame import Frame
@@ -188,20 +188,12 @@ class KeptWork:
         old.remove()
 
 
-class _JournalledCodec(FrameCodec):
+class _JournalledCodec(StandIn):
     """A codec that looks into the journal before it codes, and keeps there what it codes."""
 
     def __init__(self, codec: FrameCodec, kept: KeptWork) -> None:
-        self._codec, self._kept = codec, kept
-        self.name, self.identity, self.sha256 = codec.name, codec.identity, codec.sha256
-        self.rate_indices, self.latents_checked = codec.rate_indices, codec.latents_checked
-        self.description, self.batch_size = codec.description, codec.batch_size
-
-    def lam(self, rate_index: int) -> float:
-        return self._codec.lam(rate_index)
-
-    def encode(self, frame: Frame, rate_index: int, *, reconstruct: bool = False) -> Encoded:
-        return self.encode_batch([frame], [rate_index], reconstruct=reconstruct)[0]
+        super().__init__(codec)
+        self._kept = kept
 
     def encode_batch(
         self, frames: Sequence[Frame], rate_indices: Sequence[int], *, reconstruct: bool = False
@@ -214,19 +206,10 @@ class _JournalledCodec(FrameCodec):
         coded = self._codec.encode_batch(frames, rate_indices, reconstruct=reconstruct)
         results = []
         for frame, index, encoded, before in zip(frames, rate_indices, coded, known, strict=True):
-            if encoded.reconstruction is not None:
-                measured = psnr_by_plane(frame.planes, encoded.reconstruction)
-                encoded = replace(encoded, psnr=measured)  # noqa: PLW2901
+            results.append(measured(frame, encoded))
             if before is None:
-                self._kept.keep(frame, index, encoded)
-            results.append(encoded)
+                self._kept.keep(frame, index, results[-1])
         return results
-
-    def decode(self, packet: Packet) -> Planes:
-        return self._codec.decode(packet)
-
-    def estimate_bits(self, frames: Sequence[Frame], rate_indices: Sequence[int]) -> npt.NDArray[np.float64]:
-        return self._codec.estimate_bits(frames, rate_indices)
 
 
 def _begun(records: Iterator[Record]) -> tuple[str, dict[str, Any]] | None:

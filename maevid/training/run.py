@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from maevid.atomic import flush_to_disk
 from maevid.errors import ModelError
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.config import ModelConfig
@@ -72,8 +73,7 @@ def _write(folder: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / (STATE_FILE + ".part")
     save_file(tensors, partial, metadata)
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
+    flush_to_disk(partial)
     os.replace(partial, folder / STATE_FILE)
 
 

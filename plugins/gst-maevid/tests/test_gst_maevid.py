@@ -57,20 +57,7 @@ REASON = why_not()
 needs_gstreamer = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, installed by pip into a folder of its own from a copy of its source."""
-    folder = tmp_path_factory.mktemp("plugin")
-    source = shutil.copytree(PLUGIN, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info"))
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target"]
-    done = subprocess.run(
-        [*pip, str(folder / "site"), str(source)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / "site"
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def environment(site: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What a shell has that installed the package: the folder, maevid, what both need, and this Python in front."""
     folders = [site, Path(package.__file__).parents[1], sysconfig.get_path("purelib")]
@@ -83,7 +70,7 @@ def environment(site: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exported(environment: dict[str, str]) -> dict[str, str]:
     """That, and what ``python -m gst_maevid`` tells it."""
     done = subprocess.run(
@@ -96,7 +83,7 @@ def exported(environment: dict[str, str]) -> dict[str, str]:
     return dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def mae() -> FrameCodec:
     """The codec that ships."""
     return open_codec("mae", CodecOptions(device="cpu"))
@@ -195,7 +182,7 @@ def test_matroskamux_does_not_take_it(exported):
     assert "could not link maevidenc0 to matroskamux0" in done.stderr
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def seen(exported) -> dict[str, Any]:
     """What the pipelines of ``gst_scenarios.py`` did."""
     script = Path(__file__).with_name("gst_scenarios.py")

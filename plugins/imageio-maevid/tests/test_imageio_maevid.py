@@ -6,7 +6,6 @@ import importlib
 import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,29 +23,7 @@ PLUGIN = Path(__file__).parents[1]
 ROOT = PLUGIN.parents[1]
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, installed by pip into a folder of its own from a copy of its source."""
-    folder = tmp_path_factory.mktemp("plugin")
-    source = shutil.copytree(PLUGIN, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info"))
-    target = folder / "site"
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        target,
-    ]
-    done = subprocess.run([*pip, source], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return target
-
-
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def installed(site: Path) -> Iterator[None]:
     """The installed package, and no other copy of it, for this process."""
     sys.path.insert(0, str(site))
@@ -61,19 +38,19 @@ def picture(number: int = 0) -> np.ndarray:
     return np.stack([4 * rows + 5 * number, 3 * columns, rows + columns], axis=-1).astype(np.uint8)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pictures() -> np.ndarray:
     return np.stack([picture(number) for number in range(6)])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def movie(installed, pictures, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("movie") / "x.mkv"
     iio.imwrite(path, pictures, plugin="maevid", fps=30, quality=80)
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def truth(movie) -> np.ndarray:
     with maevid.open(movie) as video:
         return video[:]

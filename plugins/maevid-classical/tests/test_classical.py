@@ -6,7 +6,6 @@ import io
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,28 +30,6 @@ PLUGIN = Path(__file__).parents[1]
 ROOT = PLUGIN.parents[1]
 CODECS = ("avif", "jpeg", "jpeg2000", "svtav1-intra", "vp9-intra", "webp", "x264-intra", "x265-intra")
 SIZES = ((1, 1), (2, 2), (17, 33), (98, 66), (131, 97))
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, installed by pip into a folder of its own from a copy of its source."""
-    folder = tmp_path_factory.mktemp("plugin")
-    source = shutil.copytree(PLUGIN, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info"))
-    target = folder / "site"
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(target),
-    ]
-    done = subprocess.run([*pip, str(source)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return target
 
 
 @pytest.fixture(autouse=True)

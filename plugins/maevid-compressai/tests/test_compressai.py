@@ -8,7 +8,6 @@ import pickle
 import random
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -57,19 +56,6 @@ SIZES = {
     "elic2022-chandelier": (8,),
 }
 VARIABLE = [name for name in SIZES if name.endswith("-vbr")]
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, installed by pip into a folder of its own from a copy of its source."""
-    folder = tmp_path_factory.mktemp("plugin")
-    source = shutil.copytree(PLUGIN, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info"))
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target"]
-    done = subprocess.run(
-        [*pip, str(folder / "site"), str(source)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / "site"
 
 
 @pytest.fixture(autouse=True)
