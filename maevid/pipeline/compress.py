@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -155,7 +156,7 @@ class _Job:
         self.publish(PhaseChanged(Phase.OPENING))
         with (
             VideoReader(options.input, stream=options.stream, max_pixels=options.max_pixels) as reader,
-            open_team(options.codec, options.codec_options, options.cluster, self.publish) as team,
+            closing(open_team(options.codec, options.codec_options, options.cluster, self.publish)) as team,
         ):
             info = reader.info
             codec = team.codec

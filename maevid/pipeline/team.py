@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from maevid.codec.interface import CodecOptions, FrameCodec
 from maevid.codec.registry import open_codec
@@ -25,7 +24,7 @@ _ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?[^/\s]+:\d+")
 
 
 class Team:
-    """This process, with one codec; use as a context.
+    """This process, with one codec; to be closed.
 
     ``codec`` is asked for every frame, ``arithmetic`` says where and in which precision that is computed. Before each
     pass the team is shown its frames, so that one with workers can send them ahead of their turn; whatever it does, the
@@ -48,14 +47,6 @@ class Team:
 
     def close(self) -> None:
         """Let go of whoever helped."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_team(codec: str, options: CodecOptions, cluster: str | None, publish: Listener) -> Team:
