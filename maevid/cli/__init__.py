@@ -21,6 +21,8 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 failed on this input, 2 wrong usage."""
+    # Threads that spin while they wait take the cores from whatever else runs; OpenMP reads this when PyTorch loads it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parser = argparse.ArgumentParser(
         prog="maevid",
         description="A learned video codec: every frame on its own, at exactly the bitrate you ask for.",

@@ -254,6 +254,18 @@ def test_info_and_verify_and_codecs(coded, tmp_path: Path) -> None:
     assert not (tmp_path / "strict.mkv").exists()
 
 
+@pytest.mark.parametrize("chosen", [None, "ACTIVE"])
+def test_waiting_threads_leave_the_cores_to_others(chosen: str | None) -> None:
+    """Set before OpenMP is loaded, and only where the user has not."""
+    code = "import os, sys; from maevid.cli import main; main(['codecs']); print(os.environ['OMP_WAIT_POLICY'])"
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    if chosen is not None:
+        environment["OMP_WAIT_POLICY"] = chosen
+    command = [sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == (chosen or "PASSIVE")
+
+
 def test_headless_imports_stay_light() -> None:
     code = (
         "import sys, maevid, maevid.cli; print([m for m in ('torch', 'textual', 'av') if m in sys.modules])"
