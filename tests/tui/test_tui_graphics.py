@@ -69,7 +69,7 @@ class Far:
         )
         os.close(near)
 
-    def wait(self, text: str, seconds: float = 60.0) -> str:
+    def wait(self, text: str, seconds: float = 60.0) -> None:
         """Read until the text came; answer the first question."""
         end = time.monotonic() + seconds
         while text.encode() not in self.output:
@@ -79,7 +79,6 @@ class Far:
             if QUESTION in self.output and not self.asked:
                 self.asked = True
                 os.write(self._end, self._answer)
-        return self.output.decode()
 
     def leave(self) -> str:
         """Press q and read to the end."""
