@@ -38,7 +38,7 @@ def main() -> None:
     measured = []
     for exact in (False, True):
         model.entropy.set_exact(exact)
-        measured.append(validation_points(model, pictures, "cpu", half))
+        measured.append(validation_points(model, pictures, pictures.validation, "cpu", half))
     print(f"{options.run}, step {progress.step}, {len(pictures.validation)} held-out pictures")
     for metric in ("psnr_y", "psnr_yuv"):
         costs = []

@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", nargs="*", type=Path, help="folders of pictures (AVIF, WebP, PNG, JPEG) and videos"
     )
+    parser.add_argument(
+        "--as-found",
+        action="store_true",
+        help="train on the data alone, without made screens and frames of the pictures as videos have them",
+    )
     parser.add_argument("--config", default="mae", help="a named configuration (default: mae)")
     parser.add_argument("--run", type=Path, help="the run's folder (default: runs/CONFIG)")
     parser.add_argument("--hours", type=float, default=1.0, help="wall time for this call (default: 1)")
@@ -109,7 +114,12 @@ def run(options: argparse.Namespace) -> int:
             if options.branch:
                 branch_run(folder, options.branch)
                 folder = options.branch
-            pictures = Pictures(options.data, Path("runs") / "cache")
+            try:
+                pictures = Pictures(options.data, Path("runs") / "cache", made=not options.as_found)
+            except ModuleNotFoundError as missing:
+                raise UsageError(
+                    f"{missing.name} is missing: pip install 'maevid[evaluation]', or --as-found for no made screens"
+                ) from None
         config = read_config(folder) if (folder / STATE_FILE).exists() else CONFIGS[options.config]
         settings = TrainingOptions(
             batch=options.batch,

@@ -185,7 +185,10 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "validation.jsonl").open("a") as out:
             out.write(json.dumps(line) + "\n")
-        log.info("validation at step %d: score %.4f %s", self.progress.step, figures.score, figures.points)
+        text = f"score {figures.score:.4f}"
+        if figures.made_score is not None:
+            text += f", of made pictures {figures.made_score:.4f}"
+        log.info("validation at step %d: %s %s", self.progress.step, text, figures.points)
 
     def averaged_model(self) -> ModulatedAutoencoder:
         """A copy of the network with the averaged weights."""

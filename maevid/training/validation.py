@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import torch
 
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.training.loss import mean_log, objective
-from maevid.training.pictures import Pictures
+from maevid.training.pictures import Entry, Pictures
 
 VALIDATION_LAMBDAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _SIZE = 384
@@ -31,31 +32,38 @@ class Point(NamedTuple):
 class Validation:
     """``score`` is the mean ln(R + λ·255²·D) over pictures and λ (0.01 lower is about 1 % less rate).
 
-    ``points`` has, for each λ: bits a luma sample, those of z, PSNR-Y and PSNR-YUV in dB (means over pictures).
+    ``made_score`` is that of made frames and screens, None without any. ``points`` has, for each λ: bits a luma
+    sample, those of z, PSNR-Y and PSNR-YUV in dB (means over pictures).
     """
 
     score: float
+    made_score: float | None
     points: list[tuple[float, float, float, float, float]]
 
 
 def validate(model: ModulatedAutoencoder, pictures: Pictures, device: str, half: bool) -> Validation:
     """Measure on the middle 384×384 samples of each held-out picture."""
-    measured = validation_points(model, pictures, device, half)
+    measured = validation_points(model, pictures, pictures.validation, device, half)
+    made = validation_points(model, pictures, pictures.made_validation, device, half)
     points = []
     for lam, rows in measured.items():
         _, rate, rate_z, psnr_y, psnr_yuv = (round(fmean(column), 4) for column in zip(*rows, strict=True))
         points.append((lam, rate, rate_z, psnr_y, psnr_yuv))
-    return Validation(fmean(row.score for rows in measured.values() for row in rows), points)
+    return Validation(_mean_score(measured), _mean_score(made) if pictures.made_validation else None, points)
+
+
+def _mean_score(measured: dict[float, list[Point]]) -> float:
+    return fmean(row.score for rows in measured.values() for row in rows)
 
 
 @torch.inference_mode()
 def validation_points(
-    model: ModulatedAutoencoder, pictures: Pictures, device: str, half: bool
+    model: ModulatedAutoencoder, pictures: Pictures, entries: Sequence[Entry], device: str, half: bool
 ) -> dict[float, list[Point]]:
-    """For each λ of :data:`VALIDATION_LAMBDAS` that the model covers, the points of all held-out pictures."""
+    """For each λ of :data:`VALIDATION_LAMBDAS` that the model covers, the points of ``entries``."""
     model.eval()
     crops = []
-    for entry in pictures.validation:
+    for entry in entries:
         width, height = min(_SIZE, entry.width) // 64 * 64, min(_SIZE, entry.height) // 64 * 64
         top, left = (entry.height - height) // 4 * 2, (entry.width - width) // 4 * 2
         planes = []
