@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from maevid.errors import UsageError
 
 if TYPE_CHECKING:
+    from maevid.training.group import Group
     from maevid.training.loop import TrainingOptions
     from maevid.training.pictures import Pictures
 
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train until the time is over or the decay has ended; Ctrl-C saves first."""
     from maevid.training.export import export_run
-    from maevid.training.run import STATE_FILE, branch_run, read_config
+    from maevid.training.run import STATE_FILE
 
     folder: Path = options.run or Path("runs") / options.config
     if options.export:
@@ -90,52 +91,60 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--recipe needs --test FOLDER, pictures to measure on")
     if not options.data:
         raise UsageError("name at least one folder of pictures to train on")
-    import torch
-
-    from maevid.model.checkpoint import Checkpoint
     from maevid.model.config import CONFIGS
-    from maevid.model.device import choose_placement
     from maevid.training.group import Group
-    from maevid.training.loop import Trainer, TrainingOptions
-    from maevid.training.pictures import Pictures
 
     if options.config not in CONFIGS:
         raise UsageError(f"no configuration {options.config!r}: there are {', '.join(CONFIGS)}")
     if options.resume and not (folder / STATE_FILE).exists():
         raise UsageError(f"--resume: {folder} holds no run")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    start = Checkpoint.load(options.from_weights) if options.from_weights else None
-    placement = choose_placement(options.device)
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: stopping.append(received))
     with Group() as group:
-        with group.leader_first():
-            if options.branch:
-                branch_run(folder, options.branch)
-                folder = options.branch
-            try:
-                pictures = Pictures(options.data, Path("runs") / "cache", made=not options.as_found)
-            except ModuleNotFoundError as missing:
-                raise UsageError(
-                    f"{missing.name} is missing: pip install 'maevid[evaluation]', or --as-found for no made screens"
-                ) from None
-        config = read_config(folder) if (folder / STATE_FILE).exists() else CONFIGS[options.config]
-        settings = TrainingOptions(
-            batch=options.batch,
-            crop=options.crop,
-            seconds=options.hours * 3600,
-            steps=options.steps,
-            decay_steps=options.decay_steps if options.branch else 0,
-            seed=options.seed,
-            device=group.device(placement.device.type),
-            half=placement.dtype != torch.float32,
-            compiled=not options.no_compile,
-        )
-        if options.recipe:
-            return _recipe(options, pictures, settings, lambda: bool(stopping))
-        trainer = Trainer(start.config if start else config, pictures, folder, settings, start, group)
-        trainer.run(lambda: bool(stopping))
+        return _train(options, folder, group, lambda: bool(stopping))
+
+
+def _train(options: argparse.Namespace, folder: Path, group: Group, stop: Callable[[], bool]) -> int:
+    """Train as one of a group; all that uses the group is gone when this returns."""
+    import torch
+
+    from maevid.model.checkpoint import Checkpoint
+    from maevid.model.config import CONFIGS
+    from maevid.model.device import choose_placement
+    from maevid.training.loop import Trainer, TrainingOptions
+    from maevid.training.pictures import Pictures
+    from maevid.training.run import STATE_FILE, branch_run, read_config
+
+    start = Checkpoint.load(options.from_weights) if options.from_weights else None
+    placement = choose_placement(options.device)
+    with group.leader_first():
+        if options.branch:
+            branch_run(folder, options.branch)
+            folder = options.branch
+        try:
+            pictures = Pictures(options.data, Path("runs") / "cache", made=not options.as_found)
+        except ModuleNotFoundError as missing:
+            raise UsageError(
+                f"{missing.name} is missing: pip install 'maevid[evaluation]', or --as-found for no made screens"
+            ) from None
+    config = read_config(folder) if (folder / STATE_FILE).exists() else CONFIGS[options.config]
+    settings = TrainingOptions(
+        batch=options.batch,
+        crop=options.crop,
+        seconds=options.hours * 3600,
+        steps=options.steps,
+        decay_steps=options.decay_steps if options.branch else 0,
+        seed=options.seed,
+        device=group.device(placement.device.type),
+        half=placement.dtype != torch.float32,
+        compiled=not options.no_compile,
+    )
+    if options.recipe:
+        return _recipe(options, pictures, settings, stop)
+    trainer = Trainer(start.config if start else config, pictures, folder, settings, start, group)
+    trainer.run(stop)
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class Group:
-    """This process among its peers; use as a context. Rank 0 saves, validates and decides when to stop."""
+    """This process among its peers; use as a context. Rank 0 saves, validates and decides when to stop.
+
+    What holds a network from :meth:`shared` has to be gone when the context ends: the threads of the group end with
+    its last user, and one that lives on into the interpreter's end may abort the process.
+    """
 
     def __init__(self) -> None:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -29,6 +35,8 @@ class Group:
 
     def __enter__(self) -> Self:
         if self.size > 1:
+            # Imported later, as DistributedDataParallel does, its default arguments would hold the group for ever.
+            importlib.import_module("torch.distributed.nn.functional")
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         return self
 
@@ -36,6 +44,7 @@ class Group:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.size > 1:
+            gc.collect()
             dist.destroy_process_group()
 
     @contextmanager

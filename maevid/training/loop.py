@@ -18,7 +18,7 @@ from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import ModelConfig
 from maevid.training.group import Group
-from maevid.training.loss import draw_lambdas, mean_log, objective
+from maevid.training.loss import draw_lambdas, log_loss, objective
 from maevid.training.optimizers import build_optimizers, set_rate
 from maevid.training.pictures import Pictures
 from maevid.training.run import STATE_FILE, Average, Progress, load_run, save_run
@@ -71,7 +71,7 @@ class Trainer:
         self.group = group or Group()
         torch.manual_seed(options.seed)
         self.model = start.model().thaw() if start else ModulatedAutoencoder(config)
-        self.progress = Progress()
+        self.progress = Progress(trained=start is not None)
         resumed = (folder / STATE_FILE).exists()
         if not resumed and start is None and config.transform == "blocks":
             random = np.random.default_rng(options.seed)
@@ -116,8 +116,8 @@ class Trainer:
         lam = draw_lambdas(self.model.config, self.options.batch).to(self.options.device)
         with torch.autocast(torch.device(self.options.device).type, torch.bfloat16, self.options.half):
             output = self._forward(y, u, v, lam, noise=True)
-        terms = objective(self.model, output, lam, self.progress.step)
-        loss = mean_log(terms.loss)
+        terms = objective(self.model, output, lam, None if self.progress.trained else self.progress.step)
+        loss = log_loss(terms.loss).mean()
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -34,7 +34,7 @@ def objective(
     """R + λ·255²·D for each picture; before step 800 the rate of z counts only in part.
 
     A hyper-latent that has to pay for itself from the first step falls silent and stays so.
-    ``step`` None means evaluation: everything counts.
+    ``step`` None means that everything counts: in evaluation, and where a trained network goes on.
     """
     form = model.representation
     pixels = output.source.shape[-2] * output.source.shape[-1] * form.luma_samples
@@ -46,9 +46,9 @@ def objective(
     return Objective(rate_y, rate_z, distortion, loss)
 
 
-def mean_log(loss: Tensor) -> Tensor:
-    """Mean of ln(loss): a percent saved counts the same for every picture and λ, as it does in BD-rate."""
-    return torch.log(loss + _LOSS_FLOOR).mean()
+def log_loss(loss: Tensor) -> Tensor:
+    """ln(loss) of each picture: a percent saved counts the same for every picture and λ, as it does in BD-rate."""
+    return torch.log(loss + _LOSS_FLOOR)
 
 
 def draw_lambdas(config: ModelConfig, count: int) -> Tensor:

@@ -36,6 +36,8 @@ _MADE_VERSION = 2
 """Of how pictures are made; another one makes the unpacked file anew."""
 _RECODED, _SCREEN = "#recoded", "#screen"
 _HELD_FRAMES = 4
+_HELD_MADE = 4
+"""One in so many of the held-out made pictures is validated on: enough to see a trend."""
 _LIMITED_FLOOR, _LUMA_RANGE, _CHROMA_RANGE = 16.0, 219.0, 224.0
 
 
@@ -141,7 +143,7 @@ class Pictures:
         self.validation = [
             e for e in kept if not e.made and int(e.name.partition("#")[2] or 0) < _HELD_FRAMES
         ]
-        self.made_validation = [e for e in kept if e.made]
+        self.made_validation = [e for e in kept if e.made][::_HELD_MADE]
         weights = np.array([e.weight for e in self.train])
         self._chances = weights / weights.sum()
 

@@ -26,7 +26,9 @@ STATE_FILE = "state.safetensors"
 
 @dataclass
 class Progress:
-    """Counters that travel with the weights. ``seconds`` is training time over all sessions."""
+    """Counters that travel with the weights. ``seconds`` is training time over all sessions; ``trained`` says that the
+    run began with weights trained before.
+    """
 
     step: int = 0
     seconds: float = 0.0
@@ -34,6 +36,7 @@ class Progress:
     exact: bool = False
     decay_start: int = 0
     decay_steps: int = 0
+    trained: bool = False
 
 
 class Average:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -11,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from maevid.model.autoencoder import ModulatedAutoencoder
-from maevid.training.loss import mean_log, objective
+from maevid.training.loss import log_loss, objective
 from maevid.training.pictures import Entry, Pictures
 
 VALIDATION_LAMBDAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -74,22 +73,26 @@ def validation_points(
         crops.append(planes)
     config = model.config
     within = [lam for lam in VALIDATION_LAMBDAS if config.lambda_min <= lam <= config.lambda_max]
-    measured: dict[float, list[Point]] = {}
-    for lam in within or [config.lambda_min]:
-        rows = measured[lam] = []
-        for planes in crops:
-            lams = torch.full((1,), lam, device=device)
-            with torch.autocast(torch.device(device).type, torch.bfloat16, half):
-                output = model(*planes, lams, noise=False)
-            terms = objective(model, output, lams, None)
-            decoded = output.decoded.clamp(0, 1)
-            psnr = [
-                -10 * math.log10(max(float(((a - b) ** 2).mean()), 1e-10))
-                for a, b in zip(model.planes(decoded), planes, strict=True)
-            ]
-            yuv = (6 * psnr[0] + psnr[1] + psnr[2]) / 8
-            rate_z = float(terms.rate_z)
-            rows.append(
-                Point(float(mean_log(terms.loss)), float(terms.rate_y) + rate_z, rate_z, psnr[0], yuv)
-            )
+    chosen = within or [config.lambda_min]
+    lams = torch.tensor(chosen, device=device)
+    measured: dict[float, list[Point]] = {lam: [] for lam in chosen}
+    for planes in crops:
+        sources = [plane.expand(len(chosen), -1, -1, -1) for plane in planes]
+        with torch.autocast(torch.device(device).type, torch.bfloat16, half):
+            output = model(*sources, lams, noise=False)
+        terms = objective(model, output, lams, None)
+        errors = [
+            ((decoded - source) ** 2).mean((1, 2, 3))
+            for decoded, source in zip(model.planes(output.decoded.clamp(0, 1)), sources, strict=True)
+        ]
+        psnr = -10 * torch.stack(errors).clamp_min(1e-10).log10()
+        columns = (
+            log_loss(terms.loss),
+            terms.rate_y + terms.rate_z,
+            terms.rate_z,
+            psnr[0],
+            (6 * psnr[0] + psnr[1] + psnr[2]) / 8,
+        )
+        for lam, row in zip(chosen, torch.stack(columns, 1).tolist(), strict=True):
+            measured[lam].append(Point(*row))
     return measured

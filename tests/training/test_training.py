@@ -192,7 +192,7 @@ from test_training import OPTIONS, TINY
 from maevid.training.group import Group
 from maevid.training.loop import Trainer
 from maevid.training.pictures import Pictures
-with Group() as group:
+def train(group):
     with group.leader_first():
         pictures = Pictures([Path(p) for p in sys.argv[3:]], Path(sys.argv[2]) / "cache")
     trainer = Trainer(TINY, pictures, Path(sys.argv[2]) / "run", OPTIONS, group=group)
@@ -205,6 +205,11 @@ with Group() as group:
         (hash_0, losses_0), (hash_1, losses_1) = told
         assert hash_0 == hash_1, "weights have drifted apart"
         assert losses_0 != losses_1, "both processes saw the same pictures"
+with Group() as group:
+    train(group)
+# One that lives on into the interpreter's end may abort the process.
+threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+assert not [name for name in threads if "gloo" in name], threads
 """
 
 
@@ -219,7 +224,7 @@ def test_two_processes_train_one_network(bunny: Path, hall: Path, tmp_path: Path
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / STATE_FILE).exists()
     assert time.monotonic() - began < 300
 
