@@ -198,6 +198,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _compress_in_tui(job: CompressOptions, listen: Listener, *, light: bool) -> CompressResult:
+    from multiprocessing import resource_tracker
+
     from maevid.pipeline.compress import compress
     from maevid.pipeline.events import Aborted, Control, Event
     from maevid.tui.app import run_live
@@ -211,6 +213,9 @@ def _compress_in_tui(job: CompressOptions, listen: Listener, *, light: bool) -> 
 
         return compress(job, both, control, publisher.wants_preview)
 
+    if job.cluster:
+        # Its start hands on the descriptor of standard error, and Textual's stand-in for that has none.
+        resource_tracker.ensure_running()
     session = JobSession(work)
     last = run_live(session, light)
     for note in last.notes:

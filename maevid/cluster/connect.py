@@ -40,16 +40,17 @@ def connected(address: str) -> Iterator[Client]:
         raise UsageError(f"--cluster needs {missing.name}: pip install 'maevid[cluster]'") from None
     with dask.config.set(_SETTINGS), _quiet():
         if address == LOCAL:
-            with (
-                distributed.LocalCluster(
+            try:
+                cluster = distributed.LocalCluster(
                     n_workers=_cores(),
                     threads_per_worker=1,
                     processes=True,
                     dashboard_address="127.0.0.1:0",
                     silence_logs=logging.CRITICAL,
-                ) as cluster,
-                distributed.Client(cluster) as client,
-            ):
+                )
+            except RuntimeError as error:
+                raise MaevidError(f"no worker processes could be started: {error}") from error
+            with cluster, distributed.Client(cluster) as client:
                 yield client
             return
         with _client(address) as client:

@@ -209,6 +209,8 @@ def _decoded(file: Path, *, made: bool) -> Iterator[tuple[str, list[npt.NDArray[
 
 def _screens(count: int) -> Iterator[tuple[str, list[npt.NDArray[np.uint8]]]]:
     """Every other one as a video has it."""
+    if not count:
+        return
     from maevid.training.screens import made_screen
 
     for number in range(count):

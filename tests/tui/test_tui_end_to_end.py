@@ -118,3 +118,15 @@ def test_a_real_encode_that_is_aborted_leaves_nothing(
     assert {path.name for path in tmp_path.iterdir()} == {"kept.mkv", "told.jsonl", "tmux.sock"}
     assert [report.index for report in read_recording(told).reports][:1] == [0]
     terminal.is_as_before()
+
+
+@needs_tmux
+def test_local_workers_start_under_the_terminal_ui(terminal: Terminal, bunny: Path, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="Dask distributed is not installed")
+    out = tmp_path / "out.mkv"
+    terminal.run("-m", "maevid", "compress", bunny, out, "--quality", "60", "--cluster", "local", "--tui")
+    terminal.wait("✔ done", 120)
+    terminal.wait("workers")
+    terminal.type("q")
+    assert "60 frames" in terminal.wait("ended=0")
+    terminal.is_as_before()
