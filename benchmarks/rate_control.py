@@ -29,7 +29,7 @@ from rate_clips import MADE, Content, made_clip, real_clip, stored  # noqa: E402
 from rate_truth import Truth  # noqa: E402
 
 from maevid.codec.interface import CodecOptions  # noqa: E402
-from maevid.codec.registry import open_codec  # noqa: E402
+from maevid.codec.registry import DEFAULT_CODEC, open_codec  # noqa: E402
 from maevid.errors import MaevidError  # noqa: E402
 
 TARGETS = (0.1, 0.3, 0.8)
@@ -73,7 +73,7 @@ def contents(options: argparse.Namespace) -> list[tuple[str, Callable[[], Conten
 def measure(options: argparse.Namespace) -> Store:
     """Fill the cells that are missing."""
     codec_options = CodecOptions("cpu", weights=options.weights)
-    codec = open_codec("mae", codec_options)
+    codec = open_codec(options.codec, codec_options)
     width, height = options.size
     real = f"{options.clip_frames} {options.width}"
     setting = f"{codec.identity.hex()} {options.frames} {width}x{height} {real} {options.seed}"
@@ -225,6 +225,7 @@ def main() -> None:
     parser.add_argument("--clip-frames", type=int, default=60, help="of real ones, at most (default: 60)")
     parser.add_argument("--width", type=int, default=320, help="of real ones, at most (default: 320)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--codec", default=DEFAULT_CODEC, help=f"default: {DEFAULT_CODEC}")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--again", action="store_true", help="measure even what is stored")
     options = parser.parse_args()
