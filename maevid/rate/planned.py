@@ -194,6 +194,9 @@ class BudgetController(PlannedController):
         self._target_unit = "bit/s"
         if self._asked < len(self.plan):
             self.level = self._rest.solve(self._asked, self._open_bits() / self._gain)
+            if self.peak is not None:
+                # The next checkpoint may be far.
+                self._replan(self._asked, self._expected_bucket())
 
     def _aim(self) -> float:
         """The bits to steer for: a hard budget keeps a little in hand."""

@@ -110,6 +110,20 @@ def test_one_pass_holds_lambda_in_a_scene_that_gets_easier_and_harder_after_its_
     assert abs(controller.result().error) <= 0.015
 
 
+def test_a_plan_under_a_peak_limit_goes_to_a_new_target_at_once(clips):
+    clip = clips["static"]
+    rate = clip.rate(0.3)
+    controller = control(clip, RateRequest(bitrate=rate, maxrate=2 * rate))
+    spent = 0
+    for frame in range(120):
+        if frame == 101:
+            controller.retarget(1.5 * rate)
+        report = report_of(clip, frame, controller.next_index(frame))
+        assert controller.observe(report) is None
+        spent += report.bits * (101 <= frame < 111)
+    assert spent / 0.4 == pytest.approx(1.5 * rate, rel=0.02)
+
+
 def test_one_pass_goes_to_a_new_target_at_once(clips):
     clip = clips["static"]
     controller = control(clip, RateRequest(bitrate=clip.rate(0.3), passes=1))

@@ -60,6 +60,7 @@ def test_timeline():
     assert times.last_duration == 0.5
     assert times.duration == pytest.approx(2.5)
     assert times.gaps == pytest.approx((0.5, 0.25, 1.25, 0.5))
+    assert times.gaps is times.gaps, "asked for at every frame, so an hour's are worked out once"
     assert len(times) == 4
     assert Timeline.of([2.0]).duration == pytest.approx(1 / 25)
     assert Timeline.of([0.0, 1.0], 0.25).duration == 1.25
@@ -91,6 +92,9 @@ def test_curves_are_power_laws_beyond_and_exact_on_lines():
     assert line.at(20.0) == pytest.approx([3.0, 5.0])
     assert line.at(-10.0) == pytest.approx([0.0, 5.0])
     assert line.at(np.array([40.0, 40.0])) == pytest.approx([5.0, 5.0])
+    curves = Curves([0, 3, 9, 20], np.cumsum(np.random.default_rng(1).uniform(0, 2, (5, 4)), axis=1))
+    for position in (-4.0, 0.0, 2.5, 3.0, 12.0, 20.0, 31.0):
+        assert curves.at(position, 1, 4).tolist() == curves.at(np.full(3, position), 1, 4).tolist()
     assert line.at(np.array([7.0]), 1, 2) == pytest.approx([5.0])
     assert len(line) == 2
 
