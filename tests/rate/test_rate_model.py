@@ -234,3 +234,13 @@ def test_trials_of_a_rate_out_of_reach_stay_on_the_scale(rate):
     assert all(3 <= i <= 200 for i in near)
     trials.learn(measured | {i: 100.0 + i for i in near})
     assert trials.near({}, 0.04)
+
+
+def test_the_bitrate_of_a_file_is_not_all_the_pictures():
+    ladder = {index: 1000.0 * math.exp(index / 60) for index in trial_indices(0, 255)}
+    rate = 25 * 1000 * math.exp(150 / 60)
+    assert Trials(0, 255, rate).near(ladder, 0.04, beside=0.9 * rate) == (144, 160)
+    assert Trials(0, 255, rate, whole_file=True).near(ladder, 0.04) == (144, 160)
+    left = math.exp(-50 / 60)
+    assert Trials(0, 255, rate, whole_file=True).near(ladder, 0.04, beside=(1 - left) * rate) == (96, 112)
+    assert Trials(0, 255, rate, whole_file=True).near(ladder, 0.04, beside=2 * rate) == (16,)
