@@ -34,6 +34,8 @@ FIRST_ROOM, ROOM_GROWTH = 0.01, 0.06
 """The same at the start of a clip, and what every second adds: a short clip has its rate too."""
 AHEAD_SECONDS = 0.3
 """How far ahead the debt is reckoned that must find room."""
+UNEVEN_ROOM, UNEVEN_AHEAD = 0.5, 8.0
+"""What a longest time between frames adds to the two, for every second that it is more than the usual one."""
 CREEP_SECONDS = 2.0
 """Time constant with which the level of a scene follows its rate curve all the same."""
 RECENTRE_SECONDS = 3.0
@@ -43,8 +45,8 @@ LEAST_SHARE, MOST_SHARE = 0.5, 1.65
 MEMORY_SECONDS = 4.0
 """Time constant of the average rate curve."""
 SLEW = 3.0
-"""Most that the level moves from frame to frame inside a scene, in positions of 256; twice at a debt that fills its
-room."""
+"""Most that the level moves from frame to frame inside a scene, in positions of 256; twice that where the
+debt fills its room."""
 FADE_SLEW = 16.0
 """The same in a fade."""
 CALM = 0.3
@@ -105,6 +107,7 @@ class LiveController(RateController):
         self._index = -1
         self._due = 0.0
         self._gap = self._usual_gap = 1 / 25
+        self._longest_gap = 0.0
         self._issued: dict[int, _Issued] = {}
 
     def retarget(self, bitrate: float) -> None:
@@ -153,6 +156,7 @@ class LiveController(RateController):
             curve.log_activity = activity
         if len(lookahead) > 1:
             self._gap = max(lookahead[1].seconds - here.seconds, 1e-6)
+        self._longest_gap = max(self._gap, self._longest_gap * math.exp(-self._gap / MEMORY_SECONDS))
         self._usual_gap += (self._gap - self._usual_gap) / min(frame + 1, GAP_FRAMES)
         own = curve.heights + curve.shift + activity - curve.log_activity
         self._remember(own)
@@ -191,18 +195,21 @@ class LiveController(RateController):
     def _move_level(self, own: Array) -> None:
         """At a cut to where the frame takes what is due; inside a scene hold as long as the debt stays in its room.
 
-        There it only creeps towards the balance.
+        There it only creeps towards the balance. A frame that is shown for long is due a lot and those about it little,
+        so where times vary both the room and the view ahead are larger.
         """
         debt = (self._tally.bits + self._in_flight_bits - self._due) / self.bitrate
         if self._cut or not self._held:
             self._level, self._held = self.bounds.clip(self._balanced(own, 1 - debt / PAYBACK_SECONDS)), True
             return
         level, room = self._level, min(FIRST_ROOM + ROOM_GROWTH * self._elapsed, ROOM_SECONDS)
-        low = self._at_share(own, 1 - (room + debt) / AHEAD_SECONDS)
-        high = self._at_share(own, 1 + (room - debt) / AHEAD_SECONDS)
+        uneven = max(self._longest_gap - self._usual_gap, 0.0)
+        room, ahead = room + UNEVEN_ROOM * uneven, AHEAD_SECONDS + UNEVEN_AHEAD * uneven
+        low = self._at_share(own, 1 - (room + debt) / ahead)
+        high = self._at_share(own, 1 + (room - debt) / ahead)
         creep = min(self._gap / CREEP_SECONDS, 1.0)
         held = level + creep * (self._balanced(own, 1 - debt / RECENTRE_SECONDS) - level)
-        slew = (FADE_SLEW if self._fading else SLEW * (1 + (debt / room) ** 2)) * self._unit
+        slew = (FADE_SLEW if self._fading else SLEW * (1 + min((debt / room) ** 2, 1.0))) * self._unit
         self._level = self.bounds.clip(level + min(max(min(max(held, low), high) - level, -slew), slew))
 
     def _balanced(self, own: Array, share: float) -> float:
