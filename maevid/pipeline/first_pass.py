@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 READ_AHEAD = 8
 SHORT_CLIP = 24
 """Clips up to so many frames are measured whole."""
-SAMPLE_EVERY = 6
-"""In longer ones every sixth frame of each scene is."""
+SAMPLE_EVERY = 8
+"""In longer ones every eighth frame of each scene is."""
 
 
 def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]:

@@ -18,6 +18,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
+KEYS_ABOUT = 4
+"""How many frames tried over the whole range are looked at, on either side, for the curve of one that is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class FrameCost:
@@ -100,7 +103,8 @@ def _cubic(t: Array | float, y0: Array, y1: Array, m0: Array, m1: Array) -> Arra
 def _rows(points: Sequence[Mapping[int, float]], logarithm: bool) -> tuple[Array, Array]:
     """Common knots, and the values of every row on them.
 
-    A row that lacks knots follows the nearest row that spans the whole range, at its own distance from it.
+    A row that lacks knots lies between rows near it that span the whole range: between those two whose heights enclose
+    its own, for easy pictures have other curves than hard ones.
     """
     if not all(points):
         raise ValueError("a measured frame needs at least one rate index")
@@ -118,10 +122,21 @@ def _rows(points: Sequence[Mapping[int, float]], logarithm: bool) -> tuple[Array
         values[n] = heights[n] if curve is None else [curve.at(float(k))[0] for k in knots]
     for n in sorted(set(range(len(points))).difference(keys)) if keys else ():
         after = bisect_left(keys, n)
-        key = values[min(keys[max(after - 1, 0) : after + 1], key=lambda k: abs(k - n))]
-        away = heights[n] - key[np.searchsorted(grid, owns[n])]
-        values[n] = key + np.interp(grid, owns[n], away)
+        near = values[keys[max(after - KEYS_ABOUT, 0) : after + KEYS_ABOUT]]
+        own = np.searchsorted(grid, owns[n])
+        shape = _between(near, near[:, own].mean(axis=1), float(heights[n].mean()))
+        values[n] = shape + np.interp(grid, owns[n], heights[n] - shape[own])
     return grid, values
+
+
+def _between(curves: Array, heights: Array, height: float) -> Array:
+    """What two of the curves, the nearest below a height and the nearest above it, have at that height."""
+    order = np.argsort(heights, kind="stable")
+    above = int(np.searchsorted(heights[order], height))
+    low, high = order[max(above - 1, 0)], order[min(above, len(order) - 1)]
+    rise = heights[high] - heights[low]
+    part = (height - heights[low]) / rise if rise > 0 else 0.0
+    return np.asarray(curves[low] + part * (curves[high] - curves[low]), dtype=np.float64)
 
 
 def _spread(values: Array, measured: Array, frames: int, cuts: Sequence[int]) -> Array:

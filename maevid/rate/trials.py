@@ -14,7 +14,7 @@ import numpy as np
 
 from maevid.rate.model import Curves, trial_indices
 
-KEY_EVERY = 8
+KEY_EVERY = 7
 """Every so many measured frames one is tried over the whole range."""
 GRID = 16
 """Distance of the two indices near the target, which are multiples of it: few different ones keep the model small."""

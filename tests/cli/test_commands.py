@@ -257,7 +257,9 @@ def test_info_and_verify_and_codecs(coded, tmp_path: Path) -> None:
 @pytest.mark.parametrize("chosen", [None, "ACTIVE"])
 def test_waiting_threads_leave_the_cores_to_others(chosen: str | None) -> None:
     """Set before OpenMP is loaded, and only where the user has not."""
-    code = "import os, sys; from maevid.cli import main; main(['codecs']); print(os.environ['OMP_WAIT_POLICY'])"
+    code = (
+        "import os, sys; from maevid.cli import main; main(['codecs']); print(os.environ['OMP_WAIT_POLICY'])"
+    )
     environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
     if chosen is not None:
         environment["OMP_WAIT_POLICY"] = chosen

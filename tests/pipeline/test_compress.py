@@ -100,7 +100,7 @@ def test_frames_are_tried_where_the_sound_leaves_them(bunny: Path, tmp_path: Pat
     found = read_statistics(tmp_path / "o.jsonl")
     used = np.median([report.rate_index for report in found.reports])
     near = [sorted(cost.bits) for cost in found.first.costs if len(cost.bits) == 2]
-    assert len(near) >= 8
+    assert len(near) >= 5
     assert all(below - 2 <= used <= above + 2 for below, above in near), (used, near)
 
 

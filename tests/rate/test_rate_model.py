@@ -21,6 +21,7 @@ from maevid.rate import (
 )
 from maevid.rate.model import Curves, RateModel
 from maevid.rate.shape import Bounds, Shape
+from maevid.rate.trials import KEY_EVERY
 
 SCALE = RateScale.log_linear(0.001, 1.0)
 
@@ -209,13 +210,30 @@ def test_trials_stay_near_the_target_after_the_first_frame():
         measured |= {i: bits(frame, i) for i in near}
         trials.learn(measured)
         tried.append((first, near))
-    assert [bool(first) for first, _ in tried] == [f % 8 == 0 for f in range(17)]
+    assert [bool(first) for first, _ in tried] == [f % KEY_EVERY == 0 for f in range(17)]
     assert tried[0] == (trial_indices(0, 255), (144, 160))
     assert all(len(near) <= 2 for _, near in tried)
     # The frames grow: the index at which all so far have the rate sinks.
     mean = 2000 + 100 * 8
     sunk = 150 - 60 * math.log(mean / 2000)
     assert {16 * (sunk // 16), 16 * (sunk // 16 + 1)} <= {*tried[-1][0], *tried[-1][1]}
+
+
+def test_a_frame_between_an_easy_and_a_hard_one_has_a_curve_between_theirs():
+    """As in a fade: at the ends the curves differ by the shape, and the frame itself was tried at two indices."""
+
+    def bits(part, index):
+        easy, hard = 400 * math.exp(index / 280), 500 * math.exp(index / 75)
+        return easy ** (1 - part) * hard**part
+
+    ladder = trial_indices(0, 255)
+    keys = {0: 0.0, 6: 1.0}
+    costs = [FrameCost(f, {i: bits(part, i) for i in ladder}) for f, part in keys.items()]
+    costs += [FrameCost(f, {i: bits(f / 6, i) for i in (144, 160)}) for f in range(1, 6)]
+    model = RateModel(costs, 7)
+    for index in (0, 64, 230, 255):
+        expected = [bits(f / 6, index) for f in range(7)]
+        assert model.bits(float(index)) == pytest.approx(expected, rel=0.02)
 
 
 def test_trials_without_a_rate_to_come_near_to_go_over_the_range_on_every_frame():
