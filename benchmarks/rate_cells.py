@@ -27,6 +27,8 @@ PEAK, BUFFER = 1.2, 0.4
 """Of the target rate: ``--maxrate``, and ``--bufsize`` in seconds of it."""
 SETTLED = 0.25
 """Distance of log2 λ from its scene's median at which it counts as settled."""
+STARVED = 0.25
+"""Share of frames out of reach of the target rate from which one pass promises nothing."""
 ZONE_TOLERANCE = 0.1
 """Of log2 of a zone's factor."""
 ZONED = 20
@@ -273,19 +275,25 @@ def _settling(logs: np.ndarray) -> int:
     return off[-1] + 1 if off else 0
 
 
+def starved(row: Cell) -> bool:
+    """One pass over a clip of which many frames cannot have the target rate at any index, and nobody knows before."""
+    return row.mode.endswith("one-pass") and row.unreachable >= STARVED
+
+
 def judge(row: Cell) -> list[str]:
     """The promises of DESIGN ("Rate control") and issue 5 that a row breaks, in words."""
     misses = list(row.misses)
     if row.outcome != "done" or row.error is None:
         return misses
     error, mode = row.error, row.mode
+    live = mode == "one-pass" and not starved(row)
     lost, spent, settle = row.lost or 0.0, row.time or 0.0, row.settle or 0
     broken = [
         (mode in ("two-pass", "zones") and row.frames >= 10 and abs(error) > 1, f"error {error:+.2f} %"),
         (mode == "two-pass" and row.frames >= 10 and lost > 0.03, f"{lost:.3f} dB lost"),
         (mode == "two-pass" and row.frames >= 100 and spent > 1.6, f"{spent:.2f} × one pass"),
-        (mode == "one-pass" and row.frames >= 250 and abs(error) > 4, f"error {error:+.2f} %"),
-        (mode == "one-pass" and settle > 2, f"{settle} frames to settle"),
+        (live and row.frames >= 250 and abs(error) > 4, f"error {error:+.2f} %"),
+        (live and settle > 2, f"{settle} frames to settle"),
         (mode in ("size", "frame-bytes") and error > 0, f"over by {error:.2f} %"),
         (mode == "size" and error < -2, f"{100 + error:.1f} % used"),
         (mode == "frame-bytes" and error < -5, f"{100 + error:.1f} % filled"),

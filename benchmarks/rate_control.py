@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from rate_cells import EXTRA_MODES, MODES, Cell, ClipBench, finite, judge  # noqa: E402
+from rate_cells import EXTRA_MODES, MODES, Cell, ClipBench, finite, judge, starved  # noqa: E402
 from rate_clips import MADE, Content, made_clip, real_clip, stored  # noqa: E402
 from rate_truth import Truth  # noqa: E402
 
@@ -97,9 +97,7 @@ def measure(options: argparse.Namespace) -> Store:
             bench = ClipBench(content, clip, codec, codec_options, truth)
         left = (time.monotonic() - began) / number * (len(jobs) - number) if number else 0
         _progress(f"{number + 1}/{len(jobs)}  {name} {mode} {target}  {left / 60:.0f} min left")
-        cell = bench.cell(mode, target)
-        cell.misses = judge(cell)
-        store.add(cell)
+        store.add(bench.cell(mode, target))
         bench.truth.save()
     _progress("")
     return store
@@ -143,7 +141,7 @@ def _number(value: float | None, places: int, unit: str = "", *, sign: bool = Fa
 def _remarks(cell: Cell) -> list[str]:
     """What is no miss by itself."""
     remarks = [] if cell.outcome == "done" else [f"({cell.outcome})"]
-    if cell.mode.endswith("one-pass") and cell.unreachable >= 0.25:
+    if starved(cell):
         remarks.append(f"({100 * cell.unreachable:.0f} % of the frames cannot have this rate)")
     return remarks
 
@@ -156,7 +154,8 @@ def summary(cells: Iterable[Cell]) -> list[dict[str, object]]:
         own = [cell for cell in rows if cell.mode == mode]
         done = [cell for cell in own if cell.error is not None]
         least = {"one-pass": 250, "two-pass": 10}.get(mode, 1)
-        errors = [abs(cell.error or 0.0) for cell in done if cell.frames >= least]
+        counted = [cell for cell in done if cell.frames >= least and not starved(cell)]
+        errors = [abs(cell.error or 0.0) for cell in counted]
         mean = statistics.mean(errors) if errors else None
         bar = {"two-pass": 0.3, "one-pass": 1.5}.get(mode)
         long = [cell.time for cell in done if cell.frames >= 100 and cell.time is not None]
@@ -240,6 +239,8 @@ def main() -> None:
         and mode in options.modes
         and target in options.targets
     ]
+    for cell in cells:
+        cell.misses = judge(cell)
     modes = summary(cells)
     print(report(cells, modes, options.out))
     missed = [cell for cell in cells if cell.misses]
