@@ -54,6 +54,9 @@ def test_a_small_table_of_real_encodes_keeps_its_promises_and_is_not_measured_tw
     }
     assert (tmp_path / "cells.jsonl").read_text() == kept
     assert (tmp_path / "table.md").read_text().count("\n| ") >= 4
+    run(table, monkeypatch, tmp_path, "--report", *words, "two-pass", "psnr")
+    assert (tmp_path / "cells.jsonl").read_text() == kept
+    assert "\n| content | two-pass |\n" in (tmp_path / "table.md").read_text()
 
 
 @pytest.mark.parametrize(
