@@ -285,7 +285,8 @@ def judge(row: Cell) -> list[str]:
     misses = list(row.misses)
     if row.outcome != "done" or row.error is None:
         return misses
-    error, mode = row.error, row.mode
+    # 95 % filled to the byte is not less than 95 %.
+    error, mode = round(row.error, 9), row.mode
     live = mode == "one-pass" and not starved(row)
     lost, spent, settle = row.lost or 0.0, row.time or 0.0, row.settle or 0
     broken = [
