@@ -279,7 +279,7 @@ class _Job:
         # Where PSNR decides, every sampled frame needs its whole curve.
         needs_psnr = self.request.needs_psnr
         near = None if needs_psnr else self.request.rate_near(info.duration)
-        trials = Trials(scale.lowest, scale.highest, near)
+        trials = Trials(scale.lowest, scale.highest, near, whole_file=self.request.size is not None)
         return first_pass(
             options.input,
             options.stream,

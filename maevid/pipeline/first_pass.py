@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from maevid.pipeline.prefetch import Prefetch
 from maevid.pipeline.team import FrameEvents
 from maevid.rate import FirstPass, FrameCost, SceneWatcher, Trials
 from maevid.report import weighted_psnr
+from maevid.stream.overhead import largest_overhead
 from maevid.video.frame import Frame
 from maevid.video.reader import VideoReader
 
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 READ_AHEAD = 8
 SHORT_CLIP = 24
 """Clips up to so many frames are measured whole."""
-SAMPLE_EVERY = 6
-"""In longer ones every sixth frame of each scene is."""
+SAMPLE_EVERY = 8
+"""In longer ones every eighth frame of each scene is."""
 
 
 def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]:
@@ -48,6 +51,34 @@ def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]
     yield from ((at, frame) for at, frame, _ in held)
 
 
+@dataclass
+class Beside:
+    """What a file will hold beside the pictures' packets, judged by what has come of the source so far."""
+
+    bytes: int = 0
+    packets: int = 0
+    _first: float = math.inf
+    _last: float = -math.inf
+
+    def take(self, packet: av.Packet[Any]) -> None:
+        """Take note of a packet that is not the video's."""
+        self.bytes += packet.size
+        self.packets += 1
+        if packet.pts is not None and packet.time_base:
+            began = float(packet.pts * packet.time_base)
+            self._first = min(self._first, began)
+            self._last = max(self._last, began + float((packet.duration or 0) * packet.time_base))
+
+    def rate(self, pictures: int, seconds: float) -> float:
+        """Bits per second, container counted, after so many pictures within ``seconds`` (> 0).
+
+        Packets are set against their own times, so it does not matter how far sound runs ahead of the pictures.
+        """
+        container = largest_overhead(pictures=pictures, sound=0, other=0, seconds=seconds, file_bytes=0)
+        sound = largest_overhead(pictures=0, sound=self.packets, other=0, seconds=seconds, file_bytes=0)
+        return 8 * (container / seconds + (self.bytes + sound) / max(self._last - self._first, seconds))
+
+
 class FirstPassRunner:
     """Measures one clip with one codec, at the rate indices that ``trials`` names.
 
@@ -61,6 +92,7 @@ class FirstPassRunner:
         self.distortion = distortion
         self.curve = curve or distortion
         self.found = FirstPass()
+        self.beside = Beside()
         self._points: list[list[tuple[float, float]]] = []
 
     def run(self, frames: Iterator[Frame], publish: Listener, control: Control) -> FirstPass:
@@ -101,7 +133,8 @@ class FirstPassRunner:
             bits, decibels = self._code(frame, over_range)
         elif over_range:
             bits = self._estimate(frame, over_range)
-        near = self.trials.near(bits, self._seconds_per_frame())
+        each, pictures = self._seconds_per_frame(), len(self.found.seconds)
+        near = self.trials.near(bits, each, self.beside.rate(pictures, pictures * each))
         if near:
             bits = bits | self._estimate(frame, near)
         return FrameCost(number, bits, decibels if self.distortion else {})
@@ -159,6 +192,7 @@ def first_pass(
                     yield event
                 else:
                     runner.found.count_other(event.size, sound=event.stream.type == "audio")
+                    runner.beside.take(event)
 
         try:
             found = runner.run(frames(), publish, control)

@@ -1,8 +1,9 @@
 """One pass: a target bit rate for frames that cannot be seen ahead, from probes, statistics and feedback.
 
 Every scene has a rate curve, measured on one frame by a probe (analysis alone) and carried along by the
-luma activity and by what the written packets have. The level follows the curve that the clip had on average
-and the curve of the scene, and pays back slowly what was spent too much or too little.
+luma activity and by what the written packets have. At a cut the level goes where the scene takes the target rate.
+Inside the scene equal levels are the least distortion, so the level is held while frames get harder and easier: the
+debt of bits that this makes may be as large as the promised accuracy allows, and only at its limits the level moves.
 """
 
 from __future__ import annotations
@@ -26,17 +27,28 @@ Array = npt.NDArray[np.float64]
 SCENE_WEIGHT = 0.98
 """How much of the level is the scene's own, against the average of the clip so far."""
 PAYBACK_SECONDS = 1.25
-"""Time in which a debt of bits is paid back."""
+"""Time in which a scene is to pay back the debt of bits that it finds at its start."""
+ROOM_SECONDS = 0.25
+"""Debt or credit, in time at the target rate, for which the level of a scene is held: 2.5 % of ten seconds."""
+FIRST_ROOM, ROOM_GROWTH = 0.01, 0.06
+"""The same at the start of a clip, and what every second adds: a short clip has its rate too."""
+AHEAD_SECONDS = 0.3
+"""How far ahead the debt is reckoned that must find room."""
+UNEVEN_ROOM, UNEVEN_AHEAD = 0.5, 8.0
+"""What a longest time between frames adds to the two, for every second that it is more than the usual one."""
+CREEP_SECONDS = 2.0
+"""Time constant with which the level of a scene follows its rate curve all the same."""
+RECENTRE_SECONDS = 3.0
+"""Time in which that pays back the debt; longer than the last, so that the two together do not swing."""
+LEAST_SHARE, MOST_SHARE = 0.5, 1.65
+"""What a frame is given of its share of the target rate at least and at most, whatever the debt."""
 MEMORY_SECONDS = 4.0
 """Time constant of the average rate curve."""
 SLEW = 3.0
-"""Most that the level moves from frame to frame inside a scene, in positions of 256."""
-URGENT_SECONDS = 0.3
-"""Debt at which that doubles."""
+"""Most that the level moves from frame to frame inside a scene, in positions of 256; twice that where the
+debt fills its room."""
 FADE_SLEW = 16.0
 """The same in a fade."""
-PAYBACK_SLEW = 0.3
-"""The same for the part of the level that pays back, while it grows."""
 CALM = 0.3
 """Weight of a frame's own activity against that of the frames before it, inside a scene."""
 STALE = 0.2
@@ -88,19 +100,21 @@ class LiveController(RateController):
         self._bias = 0.0
         self._previous: list[FrameStatistics] = []
         self._cut = True
+        self._held = False
         self._fading = False
-        self._base = self._level = (bounds.lowest + bounds.highest) / 2
-        self._payback = 0.0
+        self._level = (bounds.lowest + bounds.highest) / 2
         self._activity = 0.0
         self._index = -1
         self._due = 0.0
         self._gap = self._usual_gap = 1 / 25
+        self._longest_gap = 0.0
         self._issued: dict[int, _Issued] = {}
 
     def retarget(self, bitrate: float) -> None:
-        """A new target from the next frame on."""
+        """A new target from the next frame on, which goes to it at once as at a cut."""
         self._due = self._tally.bits + self._in_flight_bits
         self.bitrate = bitrate
+        self._held = False
 
     def probe(self, frame: int, lookahead: Sequence[FrameStatistics] = ()) -> tuple[int, ...]:
         """Five indices over the range for a new scene, three near the level where the picture has changed."""
@@ -142,6 +156,7 @@ class LiveController(RateController):
             curve.log_activity = activity
         if len(lookahead) > 1:
             self._gap = max(lookahead[1].seconds - here.seconds, 1e-6)
+        self._longest_gap = max(self._gap, self._longest_gap * math.exp(-self._gap / MEMORY_SECONDS))
         self._usual_gap += (self._gap - self._usual_gap) / min(frame + 1, GAP_FRAMES)
         own = curve.heights + curve.shift + activity - curve.log_activity
         self._remember(own)
@@ -169,45 +184,43 @@ class LiveController(RateController):
         fixed = self.bounds.fixed(frame)
         if fixed is not None:
             return fixed
-        self._move_base(own)
-        debt = self._tally.bits + self._in_flight_bits - self._due
-        wanted = min(max(-debt / (self.bitrate * PAYBACK_SECONDS), -0.7), 0.5) / self._elasticity(own)
-        if own[-1] - own[0] <= FLAT:
-            wanted = 0.0
-        if not self._cut:
-            urgency = 1 + (debt / (self.bitrate * URGENT_SECONDS)) ** 2
-            rising, easing = PAYBACK_SLEW * urgency * self._unit, 3 * PAYBACK_SLEW * self._unit
-            low = self._payback - (easing if self._payback > 0 else rising)
-            high = self._payback + (easing if self._payback < 0 else rising)
-            wanted = min(max(wanted, low), high)
-        self._payback = wanted
-        self._level = self.bounds.clip(self._base + wanted)
+        if own[-1] - own[0] > FLAT:
+            self._move_level(own)
         scaled = self.bounds.scale.scaled(np.array([self._level]), np.array([self.bounds.log_factor(frame)]))
         position = self.bounds.clip(min(float(scaled[0]), self._peak_position(here, own)))
         if self._cut or abs(position - self._index) > 0.75:
             self._index = int(self.bounds.clip(math.floor(position + 0.5)))
         return self._index
 
-    def _move_base(self, own: Array) -> None:
-        """Take the level towards where scene and clip would have the target rate; at a cut all the way."""
-        ramp = np.arange(KNOTS) * 1e-9
-        if own[-1] - own[0] > FLAT:
-            scene = float(np.interp(math.log(self.bitrate * self._usual_gap), own + ramp, self._knots))
-        else:
-            scene = self._base
-        clip = float(np.interp(math.log(self.bitrate), np.log(self._average) + ramp, self._knots))
-        target = SCENE_WEIGHT * scene + (1 - SCENE_WEIGHT) * clip
-        step = target - self._base
-        if not self._cut:
-            slew = (FADE_SLEW if self._fading else SLEW) * self._unit
-            step = 0.0 if abs(step) < self._unit else min(max(step, -slew), slew)
-        self._base += step
+    def _move_level(self, own: Array) -> None:
+        """At a cut to where the frame takes what is due; inside a scene hold as long as the debt stays in its room.
 
-    def _elasticity(self, own: Array) -> float:
-        """d ln bits / d position near the base, at least a third of R ∝ √λ's."""
-        reach = 8 * self._unit
-        low, high = np.interp([self._base - reach, self._base + reach], self._knots, own)
-        return max(float(high - low) / (2 * reach), super()._slope(0, round(self._base)) / 1.5)
+        There it only creeps towards the balance. A frame that is shown for long is due a lot and those about it little,
+        so where times vary both the room and the view ahead are larger.
+        """
+        debt = (self._tally.bits + self._in_flight_bits - self._due) / self.bitrate
+        if self._cut or not self._held:
+            self._level, self._held = self.bounds.clip(self._balanced(own, 1 - debt / PAYBACK_SECONDS)), True
+            return
+        level, room = self._level, min(FIRST_ROOM + ROOM_GROWTH * self._elapsed, ROOM_SECONDS)
+        uneven = max(self._longest_gap - self._usual_gap, 0.0)
+        room, ahead = room + UNEVEN_ROOM * uneven, AHEAD_SECONDS + UNEVEN_AHEAD * uneven
+        low = self._at_share(own, 1 - (room + debt) / ahead)
+        high = self._at_share(own, 1 + (room - debt) / ahead)
+        creep = min(self._gap / CREEP_SECONDS, 1.0)
+        held = level + creep * (self._balanced(own, 1 - debt / RECENTRE_SECONDS) - level)
+        slew = (FADE_SLEW if self._fading else SLEW * (1 + min((debt / room) ** 2, 1.0))) * self._unit
+        self._level = self.bounds.clip(level + min(max(min(max(held, low), high) - level, -slew), slew))
+
+    def _balanced(self, own: Array, share: float) -> float:
+        """The level at which scene and clip take a share of the target rate."""
+        clip = self._at_share(np.log(self._average * self._usual_gap), share)
+        return SCENE_WEIGHT * self._at_share(own, share) + (1 - SCENE_WEIGHT) * clip
+
+    def _at_share(self, curve: Array, share: float) -> float:
+        """The level at which a frame of this curve takes a share of what is due for a frame."""
+        wanted = self.bitrate * self._usual_gap * min(max(share, LEAST_SHARE), MOST_SHARE)
+        return float(np.interp(math.log(wanted), curve + np.arange(KNOTS) * 1e-9, self._knots))
 
     def _peak_position(self, here: FrameStatistics, own: Array) -> float:
         """The position at which the frame takes what flows in, and a fifth of what the bucket holds."""

@@ -9,7 +9,7 @@ and J. Butland, 1984) and continued by straight lines, that is by the power law,
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+
+KEYS_ABOUT = 4
+"""How many frames tried over the whole range are looked at, on either side, for the curve of one that is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Curves:
             inner = (weight_left + weight_right) / (weight_left / left + weight_right / right)
         slopes[:, 1:-1] = np.where((left > 0) & (right > 0), inner, 0.0)
         self.slopes = slopes
+        self._ladder: list[float] = self.knots.tolist()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -64,24 +68,43 @@ class Curves:
         values, slopes = self.values[start:stop], self.slopes[start:stop]
         knots = self.knots
         x = np.asarray(positions, dtype=np.float64)
-        cell = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, knots.size - 2)
+        if x.ndim == 0:
+            return self._at_one(float(x), values, slopes)
+        cell = np.minimum(np.maximum(np.searchsorted(knots, x, side="right") - 1, 0), knots.size - 2)
         inside = np.minimum(np.maximum(x, knots[0]), knots[-1])
         width = knots[cell + 1] - knots[cell]
-        t = (inside - knots[cell]) / width
-        rows = slice(None) if x.ndim == 0 else np.arange(len(values))
-        y0, y1 = values[rows, cell], values[rows, cell + 1]
-        m0, m1 = slopes[rows, cell] * width, slopes[rows, cell + 1] * width
-        cubic = y0 + t * (m0 + t * (3 * (y1 - y0) - 2 * m0 - m1 + t * (2 * (y0 - y1) + m0 + m1)))
+        rows = np.arange(len(values))
+        ends = values[rows, cell], values[rows, cell + 1]
+        cubic = _cubic(
+            (inside - knots[cell]) / width, *ends, slopes[rows, cell] * width, slopes[rows, cell + 1] * width
+        )
         if np.all(x == inside):
-            return np.asarray(cubic, dtype=np.float64)
+            return cubic
         beyond = np.where(x < inside, slopes[:, 0], slopes[:, -1])
         return np.asarray(cubic + (x - inside) * beyond, dtype=np.float64)
+
+    def _at_one(self, x: float, values: Array, slopes: Array) -> Array:
+        """The same for one position, which plans ask for by the thousand."""
+        knots = self._ladder
+        cell = min(max(bisect_right(knots, x) - 1, 0), len(knots) - 2)
+        inside = min(max(x, knots[0]), knots[-1])
+        width = knots[cell + 1] - knots[cell]
+        m0, m1 = slopes[:, cell] * width, slopes[:, cell + 1] * width
+        cubic = _cubic((inside - knots[cell]) / width, values[:, cell], values[:, cell + 1], m0, m1)
+        return cubic if x == inside else cubic + (x - inside) * slopes[:, 0 if x < inside else -1]
+
+
+def _cubic(t: Array | float, y0: Array, y1: Array, m0: Array, m1: Array) -> Array:
+    """The cubic with values y0, y1 and slopes m0, m1 at t = 0 and 1."""
+    rise = y1 - y0
+    return y0 + t * (m0 + t * (3 * rise - 2 * m0 - m1 + t * (m0 + m1 - 2 * rise)))
 
 
 def _rows(points: Sequence[Mapping[int, float]], logarithm: bool) -> tuple[Array, Array]:
     """Common knots, and the values of every row on them.
 
-    A row that lacks knots follows the nearest row that spans the whole range, at its own distance from it.
+    A row that lacks knots lies between rows near it that span the whole range: between those two whose heights enclose
+    its own, for easy pictures have other curves than hard ones.
     """
     if not all(points):
         raise ValueError("a measured frame needs at least one rate index")
@@ -99,10 +122,21 @@ def _rows(points: Sequence[Mapping[int, float]], logarithm: bool) -> tuple[Array
         values[n] = heights[n] if curve is None else [curve.at(float(k))[0] for k in knots]
     for n in sorted(set(range(len(points))).difference(keys)) if keys else ():
         after = bisect_left(keys, n)
-        key = values[min(keys[max(after - 1, 0) : after + 1], key=lambda k: abs(k - n))]
-        away = heights[n] - key[np.searchsorted(grid, owns[n])]
-        values[n] = key + np.interp(grid, owns[n], away)
+        near = values[keys[max(after - KEYS_ABOUT, 0) : after + KEYS_ABOUT]]
+        own = np.searchsorted(grid, owns[n])
+        shape = _between(near, near[:, own].mean(axis=1), float(heights[n].mean()))
+        values[n] = shape + np.interp(grid, owns[n], heights[n] - shape[own])
     return grid, values
+
+
+def _between(curves: Array, heights: Array, height: float) -> Array:
+    """What two of the curves, the nearest below a height and the nearest above it, have at that height."""
+    order = np.argsort(heights, kind="stable")
+    above = int(np.searchsorted(heights[order], height))
+    low, high = order[max(above - 1, 0)], order[min(above, len(order) - 1)]
+    rise = heights[high] - heights[low]
+    part = (height - heights[low]) / rise if rise > 0 else 0.0
+    return np.asarray(curves[low] + part * (curves[high] - curves[low]), dtype=np.float64)
 
 
 def _spread(values: Array, measured: Array, frames: int, cuts: Sequence[int]) -> Array:

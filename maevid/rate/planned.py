@@ -23,7 +23,8 @@ SLEW = 4.0
 DEAD_BAND = 0.0005
 """Share of the total that the level does not move for."""
 LEVERAGE = 8.0
-"""How far the frames to come may be moved before the present one is coded again, in positions of 256."""
+"""How far the frames to come may be moved before the present one is coded again, in positions of 256; where there are
+more of them than that, as far as there are frames, for no single one makes up for what is wrong with many."""
 
 
 def _towards(level: float, goal: list[float], slew: float) -> float:
@@ -194,6 +195,9 @@ class BudgetController(PlannedController):
         self._target_unit = "bit/s"
         if self._asked < len(self.plan):
             self.level = self._rest.solve(self._asked, self._open_bits() / self._gain)
+            if self.peak is not None:
+                # The next checkpoint may be far.
+                self._replan(self._asked, self._expected_bucket())
 
     def _aim(self) -> float:
         """The bits to steer for: a hard budget keeps a little in hand."""
@@ -238,7 +242,7 @@ class BudgetController(PlannedController):
             planned += sum(bits for i, bits in self._expected.items() if i >= frame)
             # Between checkpoints the plan stands still: what it is off by is no reason to code this frame again.
             return 0.9 * planned, 1.1 * planned
-        reach = LEVERAGE * self._unit
+        reach = max(LEVERAGE, len(self.plan) - frame) * self._unit
         ends = self.bounds.clip(self.level - reach), self.bounds.clip(self.level + reach)
         return self._gain * self._rest.at(frame, ends[0]), self._gain * self._rest.at(frame, ends[1])
 

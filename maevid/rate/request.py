@@ -21,9 +21,9 @@ class RateRequest:
     ``passes`` None chooses: two where a file is planned ahead (``bitrate``, ``size``, ``psnr``, or any peak
     limit), one otherwise. ``maxrate`` (bit/s) without ``bufsize`` (bits) gets a buffer of one second.
     ``lam_min`` and ``lam_max`` bound λ. ``smooth`` is g of λ_i ∝ D_i^g, 0..1: 0 is least total distortion.
-    Measured on a clip with cuts at 0.3 bits per pixel (``benchmarks/rate_control.py``, modes ``smooth-0.5`` and
-    ``smooth-1``): 0.5 cost 0.28 dB of mean PSNR and 0.02 dB of the PSNR of the mean error, 1 cost 0.66 and 0.22 dB; the
-    deviation of PSNR over the frames fell from 2.1 dB to 1.6 and 1.0.
+    Measured on three clips at 0.3 bits per pixel (docs/rate-control.md): 0.5 cost 0.02 to 0.29 dB of mean PSNR and at
+    most 0.03 dB of the PSNR of the mean error, 1 cost 0.04 to 0.56 and at most 0.12 dB; the deviation of PSNR over the
+    frames fell by a quarter and by half.
     ``best_effort`` goes on at the limit where a target is out of reach.
     """
 

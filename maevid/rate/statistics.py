@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 CELL = 8
 BINS = 32
+ABRUPT = 1.5
+"""A cut differs by so many times what the frame before it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +98,12 @@ def is_cut(here: FrameStatistics, previous: Sequence[FrameStatistics]) -> bool:
         return True
     known = [s.structure for s in previous[-8:] if not s.first]
     usual = float(np.median(known)) if known else here.structure / 3
-    scale = max(here.contrast, previous[-1].contrast, 12.0)
-    share = here.structure / scale
+    share = here.structure / max(here.contrast, previous[-1].contrast, 12.0)
     sudden = here.structure > 2.5 * usual + 1.0
-    return sudden and (share > (0.3 if known else 0.5) or (share > 0.12 and here.histogram_distance > 0.35))
+    changed = share > (0.3 if known else 0.5) or (share > 0.12 and here.histogram_distance > 0.35)
+    # Motion or a dissolve that has been growing is no cut; a second cut right after a first one is.
+    abrupt = here.structure > ABRUPT * previous[-1].structure
+    return sudden and changed and (abrupt or is_cut(previous[-1], previous[:-1]))
 
 
 class SceneWatcher:

@@ -14,7 +14,7 @@ import numpy as np
 
 from maevid.rate.model import Curves, trial_indices
 
-KEY_EVERY = 8
+KEY_EVERY = 7
 """Every so many measured frames one is tried over the whole range."""
 GRID = 16
 """Distance of the two indices near the target, which are multiples of it: few different ones keep the model small."""
@@ -23,13 +23,17 @@ GRID = 16
 class Trials:
     """Trial indices frame by frame, in lowest..highest.
 
-    Without a ``bitrate`` (bits per second) to come near to, all frames are tried over the whole range.
+    Without a ``bitrate`` (bits per second) to come near to, all frames are tried over the whole range. With
+    ``whole_file`` it is that of the file, and the pictures get what is left of it.
     """
 
-    def __init__(self, lowest: int, highest: int, bitrate: float | None = None) -> None:
+    def __init__(
+        self, lowest: int, highest: int, bitrate: float | None = None, *, whole_file: bool = False
+    ) -> None:
         self._ladder = trial_indices(lowest, highest)
         self._ends = lowest, highest
         self._bitrate = bitrate
+        self._whole_file = whole_file
         self._measured = 0
         self._key: Curves | None = None
         self._sum = np.zeros(len(self._ladder))
@@ -42,8 +46,13 @@ class Trials:
         """What :meth:`first` gives once ``measured`` frames are measured."""
         return self._ladder if self._bitrate is None or measured % KEY_EVERY == 0 else ()
 
-    def near(self, bits: Mapping[int, float], seconds_per_frame: float) -> tuple[int, ...]:
-        """The indices to add, given the bits at those of :meth:`first` (the key frame's, or none)."""
+    def near(
+        self, bits: Mapping[int, float], seconds_per_frame: float, beside: float = 0.0
+    ) -> tuple[int, ...]:
+        """The indices to add, given the bits at those of :meth:`first` (the key frame's, or none).
+
+        ``beside`` are the bits per second that a file has beside its pictures.
+        """
         if self._bitrate is None:
             return ()
         if bits:
@@ -51,7 +60,8 @@ class Trials:
             self._key = Curves([float(i) for i in self._ladder], heights)
             if self._measured == 0:
                 self._sum = np.exp(heights[0])
-        wanted = math.log(max(self._bitrate * seconds_per_frame, 1.0))
+        bitrate = self._bitrate - beside if self._whole_file else self._bitrate
+        wanted = math.log(max(bitrate * seconds_per_frame, 1.0))
         means = np.maximum.accumulate(np.log(self._sum / max(self._measured, 1)))
         level = float(np.interp(wanted, means + np.arange(means.size) * 1e-9, self._ladder))
         low, high = self._ends

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -26,9 +27,9 @@ from maevid.pipeline.events import (
     TargetChanged,
     Totals,
 )
-from maevid.pipeline.first_pass import sampled
+from maevid.pipeline.first_pass import Beside, sampled
 from maevid.pipeline.prefetch import Prefetch
-from maevid.rate import RateRequest, leaky_bucket, parse_zone
+from maevid.rate import RateRequest, leaky_bucket, parse_zone, read_statistics
 from maevid.report import FrameReport
 from maevid.report_io import read_recording
 from maevid.stream.reader import StreamReader
@@ -90,6 +91,33 @@ def test_size_is_never_over_and_nearly_used(bunny: Path, tmp_path: Path) -> None
     result = compress(job(bunny, out, size=150_000))
     assert 0.98 * 150_000 <= out.stat().st_size <= 150_000
     assert result.rate.achieved == out.stat().st_size
+
+
+def test_frames_are_tried_where_the_sound_leaves_them(bunny: Path, tmp_path: Path) -> None:
+    """A fifth of the file is sound here: trials for the whole size would lie above the λ that is used."""
+    options = replace(job(bunny, tmp_path / "o.mkv", size=70_000), codec="mae-fast")
+    compress(replace(options, statistics_out=tmp_path / "o.jsonl"))
+    found = read_statistics(tmp_path / "o.jsonl")
+    used = np.median([report.rate_index for report in found.reports])
+    near = [sorted(cost.bits) for cost in found.first.costs if len(cost.bits) == 2]
+    assert len(near) >= 5
+    assert all(below - 2 <= used <= above + 2 for below, above in near), (used, near)
+
+
+def test_what_lies_beside_the_pictures_is_told_by_its_own_times(bunny: Path) -> None:
+    """Sound that comes long before its pictures counts no more than sound that keeps pace."""
+    with av.open(str(bunny)) as container:
+        sound = [p for p in container.demux(audio=0) if p.size]
+    seconds = float((sound[-1].pts + sound[-1].duration - sound[0].pts) * sound[0].time_base)
+    pure = 8 * sum(packet.size for packet in sound) / seconds
+    early, steady = Beside(), Beside()
+    for packet in sound:
+        early.take(packet)
+    for packet in sound[: len(sound) // 2]:
+        steady.take(packet)
+    assert pure < early.rate(25, 1.0) < 1.25 * pure, "the container is counted too"
+    assert pure < steady.rate(round(25 * seconds / 2), seconds / 2) < 1.25 * pure
+    assert 0 < Beside().rate(25, 1.0) < 8000
 
 
 def test_frame_limit_holds_for_every_frame(hall: Path, tmp_path: Path) -> None:

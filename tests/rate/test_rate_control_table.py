@@ -54,6 +54,9 @@ def test_a_small_table_of_real_encodes_keeps_its_promises_and_is_not_measured_tw
     }
     assert (tmp_path / "cells.jsonl").read_text() == kept
     assert (tmp_path / "table.md").read_text().count("\n| ") >= 4
+    run(table, monkeypatch, tmp_path, "--report", *words, "two-pass", "psnr")
+    assert (tmp_path / "cells.jsonl").read_text() == kept
+    assert "\n| content | two-pass |\n" in (tmp_path / "table.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -65,6 +68,7 @@ def test_a_small_table_of_real_encodes_keeps_its_promises_and_is_not_measured_tw
         ("two-pass", 5, {"error": 3.0, "time": 4.0}, ""),
         ("one-pass", 250, {"error": -4.2}, "error -4.20 %"),
         ("one-pass", 60, {"error": -4.2, "settle": 3}, "3 frames to settle"),
+        ("one-pass", 250, {"error": -50.0, "settle": 9, "unreachable": 0.5}, ""),
         ("size", 5, {"error": 0.01}, "over by 0.01 %"),
         ("size", 5, {"error": -2.5}, "97.5 % used"),
         ("frame-bytes", 5, {"error": -5.5}, "94.5 % filled"),

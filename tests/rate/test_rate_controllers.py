@@ -97,6 +97,50 @@ def test_constant_quality_is_one_index(clips):
     assert {r.rate_index for r in encode(clip, planned).reports} == {102}
 
 
+@pytest.mark.parametrize("bits_per_pixel", [0.1, 0.3, 0.8])
+@pytest.mark.parametrize("batch", [1, 8])
+def test_one_pass_holds_lambda_in_a_scene_that_gets_easier_and_harder_after_its_cut(bits_per_pixel, batch):
+    """As the second cut of bikes_640x272_cuts.mp4: fewer bits within half a second, and all of them again."""
+    course = np.interp(np.arange(202), [0, 10, 14, 24, 201], [0.0, -0.25, -0.25, 0.0, 0.0])
+    clip = flat_clip("dip", [*[-1.2] * 48, *(-0.6 + course)], cuts=[48])
+    controller = control(clip, RateRequest(bitrate=clip.rate(bits_per_pixel), passes=1))
+    lams = np.log2([report.lam for report in encode(clip, controller, batch).reports])
+    assert max(abs(lams[50:] - np.median(lams[48:]))) <= 0.25
+    assert max(abs(np.diff(lams[48:]))) <= 0.1
+    assert abs(controller.result().error) <= 0.015
+
+
+def test_a_plan_under_a_peak_limit_goes_to_a_new_target_at_once(clips):
+    clip = clips["static"]
+    rate = clip.rate(0.3)
+    controller = control(clip, RateRequest(bitrate=rate, maxrate=2 * rate))
+    spent = 0
+    for frame in range(120):
+        if frame == 101:
+            controller.retarget(1.5 * rate)
+        report = report_of(clip, frame, controller.next_index(frame))
+        assert controller.observe(report) is None
+        spent += report.bits * (101 <= frame < 111)
+    assert spent / 0.4 == pytest.approx(1.5 * rate, rel=0.02)
+
+
+def test_one_pass_goes_to_a_new_target_at_once(clips):
+    clip = clips["static"]
+    controller = control(clip, RateRequest(bitrate=clip.rate(0.3), passes=1))
+    indices = []
+    for frame in range(40):
+        if frame == 30:
+            controller.retarget(clip.rate(0.5))
+        ahead = clip.statistics[frame : frame + 4]
+        wanted = controller.probe(frame, ahead)
+        if wanted:
+            controller.learn(FrameCost(frame, {i: float(clip.bits[frame, i]) for i in wanted}))
+        indices.append(controller.next_index(frame, ahead))
+        controller.observe(report_of(clip, frame, indices[-1]))
+    assert indices[29] + 15 < indices[30]
+    assert max(indices[30:]) - min(indices[30:]) <= 3
+
+
 def test_zones_hold_in_every_mode(clips):
     clip = clips["plain"]
     zones = (Zone(10, 19, "quality", 20), Zone(100, 149, "factor", 2.0))
@@ -298,9 +342,10 @@ def test_the_rest_follows_a_new_target(clips, passes):
         report = report_of(clip, frame, controller.next_index(frame, ahead))
         assert controller.observe(report) is None
         spent[frame // 125] += report.bits
-    assert spent[1] / 5 == pytest.approx(second, rel=0.03)
+    # One pass may owe a quarter of a second's bits.
+    assert spent[1] / 5 == pytest.approx(second, rel=0.05 if passes == 1 else 0.03)
     if passes == 1:
-        assert spent[0] / 5 == pytest.approx(first, rel=0.03)
+        assert spent[0] / 5 == pytest.approx(first, rel=0.05)
     else:
         assert controller.result().target == pytest.approx((spent[0] + 5 * second) / 10)
         assert abs(controller.result().error) < 0.002

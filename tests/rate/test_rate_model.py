@@ -21,6 +21,7 @@ from maevid.rate import (
 )
 from maevid.rate.model import Curves, RateModel
 from maevid.rate.shape import Bounds, Shape
+from maevid.rate.trials import KEY_EVERY
 
 SCALE = RateScale.log_linear(0.001, 1.0)
 
@@ -60,6 +61,7 @@ def test_timeline():
     assert times.last_duration == 0.5
     assert times.duration == pytest.approx(2.5)
     assert times.gaps == pytest.approx((0.5, 0.25, 1.25, 0.5))
+    assert times.gaps is times.gaps, "asked for at every frame, so an hour's are worked out once"
     assert len(times) == 4
     assert Timeline.of([2.0]).duration == pytest.approx(1 / 25)
     assert Timeline.of([0.0, 1.0], 0.25).duration == 1.25
@@ -91,6 +93,9 @@ def test_curves_are_power_laws_beyond_and_exact_on_lines():
     assert line.at(20.0) == pytest.approx([3.0, 5.0])
     assert line.at(-10.0) == pytest.approx([0.0, 5.0])
     assert line.at(np.array([40.0, 40.0])) == pytest.approx([5.0, 5.0])
+    curves = Curves([0, 3, 9, 20], np.cumsum(np.random.default_rng(1).uniform(0, 2, (5, 4)), axis=1))
+    for position in (-4.0, 0.0, 2.5, 3.0, 12.0, 20.0, 31.0):
+        assert curves.at(position, 1, 4).tolist() == curves.at(np.full(3, position), 1, 4).tolist()
     assert line.at(np.array([7.0]), 1, 2) == pytest.approx([5.0])
     assert len(line) == 2
 
@@ -205,13 +210,30 @@ def test_trials_stay_near_the_target_after_the_first_frame():
         measured |= {i: bits(frame, i) for i in near}
         trials.learn(measured)
         tried.append((first, near))
-    assert [bool(first) for first, _ in tried] == [f % 8 == 0 for f in range(17)]
+    assert [bool(first) for first, _ in tried] == [f % KEY_EVERY == 0 for f in range(17)]
     assert tried[0] == (trial_indices(0, 255), (144, 160))
     assert all(len(near) <= 2 for _, near in tried)
     # The frames grow: the index at which all so far have the rate sinks.
     mean = 2000 + 100 * 8
     sunk = 150 - 60 * math.log(mean / 2000)
     assert {16 * (sunk // 16), 16 * (sunk // 16 + 1)} <= {*tried[-1][0], *tried[-1][1]}
+
+
+def test_a_frame_between_an_easy_and_a_hard_one_has_a_curve_between_theirs():
+    """As in a fade: at the ends the curves differ by the shape, and the frame itself was tried at two indices."""
+
+    def bits(part, index):
+        easy, hard = 400 * math.exp(index / 280), 500 * math.exp(index / 75)
+        return easy ** (1 - part) * hard**part
+
+    ladder = trial_indices(0, 255)
+    keys = {0: 0.0, 6: 1.0}
+    costs = [FrameCost(f, {i: bits(part, i) for i in ladder}) for f, part in keys.items()]
+    costs += [FrameCost(f, {i: bits(f / 6, i) for i in (144, 160)}) for f in range(1, 6)]
+    model = RateModel(costs, 7)
+    for index in (0, 64, 230, 255):
+        expected = [bits(f / 6, index) for f in range(7)]
+        assert model.bits(float(index)) == pytest.approx(expected, rel=0.02)
 
 
 def test_trials_without_a_rate_to_come_near_to_go_over_the_range_on_every_frame():
@@ -230,3 +252,13 @@ def test_trials_of_a_rate_out_of_reach_stay_on_the_scale(rate):
     assert all(3 <= i <= 200 for i in near)
     trials.learn(measured | {i: 100.0 + i for i in near})
     assert trials.near({}, 0.04)
+
+
+def test_the_bitrate_of_a_file_is_not_all_the_pictures():
+    ladder = {index: 1000.0 * math.exp(index / 60) for index in trial_indices(0, 255)}
+    rate = 25 * 1000 * math.exp(150 / 60)
+    assert Trials(0, 255, rate).near(ladder, 0.04, beside=0.9 * rate) == (144, 160)
+    assert Trials(0, 255, rate, whole_file=True).near(ladder, 0.04) == (144, 160)
+    left = math.exp(-50 / 60)
+    assert Trials(0, 255, rate, whole_file=True).near(ladder, 0.04, beside=(1 - left) * rate) == (96, 112)
+    assert Trials(0, 255, rate, whole_file=True).near(ladder, 0.04, beside=2 * rate) == (16,)

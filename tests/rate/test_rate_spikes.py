@@ -1,4 +1,6 @@
-"""Under a peak limit no frame is blown up to spend what the plan has left over (found on a real clip)."""
+"""No frame is blown up to spend what the plan has left over (found on real clips, and on a fade)."""
+
+import math
 
 import numpy as np
 import pytest
@@ -53,3 +55,30 @@ def test_levels_stay_calm_inside_a_scene(seed):
     inside = np.delete(steps, [cut - 1 for cut in CUTS])
     assert inside.max() <= 20
     assert abs(controller.result().error) < 0.01
+
+
+@pytest.mark.parametrize("wrong", [0.2, 2.5])
+def test_estimates_that_are_far_off_for_some_frames_make_no_other_frame_pay(wrong):
+    """For a while all that is to come looks so much smaller (larger) that the end seems out of reach."""
+
+    def bits(frame, index):
+        return 20e3 * math.exp(0.013 * (index - 128)) * (wrong if 4 <= frame < 16 else 1.0)
+
+    timeline = Timeline.of([f / 25 for f in range(FRAMES)], 0.04)
+    costs = [FrameCost(f, {i: bits(0, i) for i in trial_indices(0, 255)}) for f in range(FRAMES)]
+    controller = make_controller(RateRequest(bitrate=400e3), SCALE, timeline=timeline, costs=costs)
+    used = []
+    for frame in range(FRAMES):
+        index = controller.next_index(frame)
+        while True:
+            report = FrameReport(
+                frame, frame, frame / 25, 0.04, 640, 272, index, SCALE.lam(index), int(bits(frame, index))
+            )
+            again = controller.observe(report)
+            if again is None:
+                break
+            index = again.rate_index
+        used.append(index)
+    assert abs(controller.result().error) < 0.003
+    assert controller.result().retries == 0
+    assert max(abs(np.diff(used))) <= 6

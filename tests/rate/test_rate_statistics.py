@@ -101,6 +101,21 @@ def test_a_second_frame_with_much_motion_is_no_cut_but_another_picture_is():
     assert find_cuts(analyse([np.full((144, 192), 16.0), base, base])) == [1]
 
 
+def still(structure, seconds=0.0, contrast=50.0):
+    return FrameStatistics(seconds, 100, contrast, 5, structure, structure, 0.05)
+
+
+def test_motion_that_grows_is_no_cut_and_a_cut_amid_it_is():
+    """A pan that speeds up, with the numbers of bikes_640x272_cuts.mp4."""
+    pan = [6.0, 5.7, 5.7, 5.8, 5.8, 5.8, 6.1, 11.5, 14.5, 14.7, 16.8, 16.8, 16.2, 14.6]
+    assert find_cuts([still(s) for s in pan]) == []
+    assert find_cuts([still(s) for s in [*pan[:9], 45.0, *pan[9:]]]) == [9]
+
+
+def test_a_scene_of_one_frame_has_a_cut_on_either_side():
+    assert find_cuts([still(s) for s in [2.0] * 10 + [40.0, 42.0] + [2.0] * 5]) == [10, 11]
+
+
 def test_a_first_frame_starts_a_scene():
     assert is_cut(FrameStatistics(0, 100, 50, 5), [])
     assert find_cuts([]) == []
