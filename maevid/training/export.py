@@ -17,8 +17,8 @@ def export_run(folder: Path, path: Path) -> Checkpoint:
     progress = load_run(folder, model, average, build_optimizers(model))
     model.load_state_dict(average.weights)
     notes = {
-        "steps": str(progress.step),
-        "hours": f"{progress.seconds / 3600:.2f}",
+        "steps": str(progress.step + (progress.earlier_steps or 0)),
+        "hours": f"{(progress.seconds + progress.earlier_seconds) / 3600:.2f}",
         "decay_steps": str(progress.decay_steps),
     }
     checkpoint = Checkpoint.from_model(model, notes)

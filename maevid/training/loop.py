@@ -71,7 +71,10 @@ class Trainer:
         self.group = group or Group()
         torch.manual_seed(options.seed)
         self.model = start.model().thaw() if start else ModulatedAutoencoder(config)
-        self.progress = Progress(trained=start is not None)
+        self.progress = Progress()
+        if start:
+            self.progress.earlier_steps = int(start.notes.get("steps", 0))
+            self.progress.earlier_seconds = 3600 * float(start.notes.get("hours", 0))
         resumed = (folder / STATE_FILE).exists()
         if not resumed and start is None and config.transform == "blocks":
             random = np.random.default_rng(options.seed)
@@ -116,7 +119,8 @@ class Trainer:
         lam = draw_lambdas(self.model.config, self.options.batch).to(self.options.device)
         with torch.autocast(torch.device(self.options.device).type, torch.bfloat16, self.options.half):
             output = self._forward(y, u, v, lam, noise=True)
-        terms = objective(self.model, output, lam, None if self.progress.trained else self.progress.step)
+        trained = self.progress.earlier_steps is not None
+        terms = objective(self.model, output, lam, None if trained else self.progress.step)
         loss = log_loss(terms.loss).mean()
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)

@@ -26,8 +26,9 @@ STATE_FILE = "state.safetensors"
 
 @dataclass
 class Progress:
-    """Counters that travel with the weights. ``seconds`` is training time over all sessions; ``trained`` says that the
-    run began with weights trained before.
+    """Counters that travel with the weights. ``seconds`` is training time over all sessions.
+
+    ``earlier_steps`` and ``earlier_seconds`` are those of the model file that the run began with; None: of none.
     """
 
     step: int = 0
@@ -36,7 +37,8 @@ class Progress:
     exact: bool = False
     decay_start: int = 0
     decay_steps: int = 0
-    trained: bool = False
+    earlier_steps: int | None = None
+    earlier_seconds: float = 0.0
 
 
 class Average:

@@ -21,6 +21,7 @@ from maevid.codec.interface import CodecOptions
 from maevid.codec.mae import open_mae
 from maevid.errors import InputError
 from maevid.model.config import CONFIGS
+from maevid.training.export import export_run
 from maevid.training.footage import sample_frames
 from maevid.training.loop import Trainer, TrainingOptions
 from maevid.training.pictures import Pictures
@@ -67,6 +68,21 @@ def test_a_resumed_run_is_the_run_that_never_stopped(pictures: Pictures, tmp_pat
     assert any(name.startswith("optimizer.0") for name in expected)
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def test_a_model_file_that_a_run_began_with_is_counted(pictures: Pictures, tmp_path: Path) -> None:
+    exported = []
+    for name, steps in (("first", 2), ("second", 1)):
+        start = exported[-1] if exported else None
+        trainer = Trainer(TINY, pictures, tmp_path / name, OPTIONS, start)
+        for _ in range(steps):
+            trainer.step()
+        trainer.save()
+        exported.append(export_run(tmp_path / name, tmp_path / f"{name}.safetensors"))
+    first, second = exported
+    assert (first.notes["steps"], second.notes["steps"]) == ("2", "3")
+    assert Trainer(TINY, pictures, tmp_path / "second", OPTIONS).progress.earlier_steps == 2
+    assert second.sha256 != first.sha256
 
 
 def test_a_step_that_is_not_finite_changes_nothing_but_its_count(pictures: Pictures, tmp_path: Path) -> None:
