@@ -138,3 +138,11 @@ def test_what_a_request_implies():
     assert RateRequest(maxrate=8e6).notes() == ["--maxrate without --bufsize: a buffer of one second (1 MB)"]
     assert RateRequest(maxrate=8e6, bufsize=1e6).notes() == []
     assert RateRequest().notes() == []
+
+
+def test_the_rate_near_which_a_clip_will_end():
+    assert RateRequest(size=1_000_000).rate_near(10.0) == 800_000
+    assert RateRequest(size=1_000_000).rate_near(None) is None
+    assert RateRequest(bitrate=3e5).rate_near(10.0) == 3e5
+    assert RateRequest(bitrate=3e5).rate_near(None) == 3e5
+    assert RateRequest(psnr=38).rate_near(10.0) is None

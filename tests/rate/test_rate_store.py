@@ -44,6 +44,14 @@ def test_what_is_written_is_read(tmp_path):
     assert read_recording(path).reports == tuple(reports)
 
 
+def test_packets_beside_the_video_are_counted_by_kind():
+    found = FirstPass([0.0, 0.04])
+    for size, sound in ((100, True), (30, False), (1, True)):
+        found.count_other(size, sound=sound)
+    assert (found.other_bytes, found.sound_packets, found.other_packets) == (131, 2, 1)
+    assert found.timeline.duration == pytest.approx(0.08)
+
+
 def test_an_existing_file_survives_a_failed_write(tmp_path):
     path = tmp_path / "clip.stats"
     path.write_text("old")
