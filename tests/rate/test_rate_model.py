@@ -26,6 +26,8 @@ SCALE = RateScale.log_linear(0.001, 1.0)
 
 
 def test_scale_is_the_one_of_the_design():
+    assert RateScale.log_linear(0.001, 1.0) == SCALE
+    assert RateScale.log_linear(1.0, 8.0, 4).lams == pytest.approx((1.0, 2.0, 4.0, 8.0))
     assert SCALE.lowest == 0
     assert SCALE.highest == 255
     assert SCALE.lam(0) == pytest.approx(0.001)
