@@ -443,6 +443,7 @@ def test_results_before_the_end_and_of_unknown_durations(clips):
     controller = make_controller(RateRequest(quality=50), SCALE)
     assert controller.result().seconds == 0
     assert controller.result().frames == 0
+    assert (controller.result().achieved, controller.result().bitrate) == (0, 0)
     assert controller.buffer is None
     clip = clips["5 frames"]
     for frame in range(5):

@@ -1,5 +1,7 @@
 """Luma statistics of real planes, cuts and fades."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,26 @@ def test_a_watcher_says_the_same_picture_by_picture():
     statistics = analyse(planes)
     assert [here for here, _ in seen] == statistics
     assert [i for i, (_, cut) in enumerate(seen) if cut] == [0, *find_cuts(statistics)] == [0, 20, 25]
+
+
+def test_how_much_of_the_contrast_must_change_for_a_cut():
+    """Less with a history of calm than after a first frame, and less still where the histogram changes too."""
+    first = FrameStatistics(0, 100, 50, 5, first=True)
+    calm = FrameStatistics(0, 100, 50, 5, structure=1.0)
+
+    def cut(share, distance, previous):
+        here = FrameStatistics(0, 100, 50, 5, structure=50 * share, histogram_distance=distance)
+        return is_cut(here, previous)
+
+    assert [cut(share, 0.0, [calm]) for share in (0.13, 0.29, 0.31, 0.49)] == [False, False, True, True]
+    assert [cut(share, 0.0, [first]) for share in (0.31, 0.49, 0.51)] == [False, False, True]
+    for previous in ([calm], [first]):
+        assert [cut(share, 0.36, previous) for share in (0.11, 0.13)] == [False, True]
+        assert not cut(0.29, 0.34, previous)
+    # The greater contrast of both pictures counts, and at least 12 levels of it.
+    assert not cut(0.31, 0.0, [replace(calm, contrast=60)])
+    assert not is_cut(FrameStatistics(0, 20, 2, 1, structure=3.5), [replace(calm, contrast=2, structure=0.1)])
+    assert is_cut(FrameStatistics(0, 20, 2, 1, structure=3.7), [replace(calm, contrast=2, structure=0.1)])
 
 
 def test_the_usual_motion_is_that_of_the_last_eight_pictures():
