@@ -251,6 +251,21 @@ def test_the_size_of_a_file_is_bounded_in_advance(
     assert added >= 20 * count
 
 
+def test_the_bound_worked_out_by_hand() -> None:
+    """64 at the end, 7 a block, 20 a cue (15, time in 2 bytes, position in 3), 37 a line, 20 a cluster."""
+    count = {"pictures": 10, "sound": 5, "other": 2}
+    # Two clusters more than the ten that pictures may open and the two that five seconds each need.
+    fixed = 64 + 7 * 15 + 37 * 2 + 20 * (10 + 2 + 2)
+    # Six long packets have room in the file, of two bytes more each.
+    assert largest_overhead(**count, seconds=12, file_bytes=100_000) == fixed + 6 * 2 + 10 * 20
+    # A clip that starts late has longer times in its cues.
+    assert largest_overhead(**count, seconds=12, file_bytes=100_000, end=66.0) == fixed + 6 * 2 + 10 * 21
+    # A file of 4 kB opens one cluster; its positions take two bytes.
+    small = 64 + 7 * 15 + 37 * 2 + 20 * (1 + 2) + 10 * 18
+    assert largest_overhead(**count, seconds=0.2, file_bytes=4096) == small
+    assert largest_overhead(**count, seconds=0.2, file_bytes=255) == small - 20 - 10
+
+
 def test_failure_leaves_nothing_and_keeps_what_stood_there(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     path.write_bytes(b"precious")
