@@ -67,7 +67,7 @@ def test_timeline():
     assert Timeline.of([0.0, 1.0], 0.25).duration == 1.25
     assert Timeline.of([0.0, 1.0], -1).duration == 2
     assert Timeline.of([0.0, 1.0], 0).duration == 2
-    for wrong in ([], [0.0, 0.0], [1.0, 0.5]):
+    for wrong in ([], [0.0, 0.0], [1.0, 0.5], [0.0, 1.0, 1.0, 2.0], [0.0, 2.0, 1.0, 3.0]):
         with pytest.raises(ValueError):
             Timeline.of(wrong)
     with pytest.raises(ValueError):
