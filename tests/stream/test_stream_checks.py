@@ -140,6 +140,7 @@ def test_facts_of_tracks_that_say_little_about_themselves(tmp_path: Path) -> Non
         video = container.add_stream("mpeg4", rate=25, width=16, height=16)
         sound = container.add_stream("pcm_s16le", rate=8000)
         sound.codec_context.layout = "mono"
+        sound.metadata["title"] = "Commentary"
         container.add_attachment("font.ttf", "application/x-truetype-font", b"not really")
         picture = av.VideoFrame(16, 16, "yuv420p")
         container.mux(video.encode(picture))
@@ -147,9 +148,11 @@ def test_facts_of_tracks_that_say_little_about_themselves(tmp_path: Path) -> Non
         noise.sample_rate = 8000
         container.mux(sound.encode(noise))
         container.mux(video.encode(None))
-    facts = read_facts(copy_with_audio(source, tmp_path / "a.mkv", make_packets(2)))
+    info = video_info(average_rate=None)
+    facts = read_facts(copy_with_audio(source, tmp_path / "a.mkv", make_packets(2), info))
+    assert facts.frame_rate is None
     assert facts.tracks == (
-        OtherTrack("audio", "pcm_s16le", "", "", 8000, 1),
+        OtherTrack("audio", "pcm_s16le", "", "Commentary", 8000, 1),
         OtherTrack("attachment", "", "", "font.ttf", 0, 0),
     )
     assert '"title": "Ünïcode"' in facts.to_json()

@@ -104,7 +104,8 @@ def test_flipped_packet_is_told_and_keeps_its_place(tmp_path: Path) -> None:
     with StreamReader(path) as reader:
         offset = reader.coded(7).offset
     data = bytearray(path.read_bytes())
-    for at in (offset, offset + 12, offset + 150):
+    # Magic, height, pts (whose header reads well, but is not true), payload.
+    for at in (offset, offset + 12, offset + 14, offset + 150):
         damaged = bytearray(data)
         damaged[at] ^= 0x10
         path.write_bytes(damaged)

@@ -244,6 +244,7 @@ def test_the_size_of_a_file_is_bounded_in_advance(
     bound = largest_overhead(
         pictures=count, sound=len(others), other=0, seconds=count / 25, file_bytes=writer.bytes_written
     )
+    assert (writer.copied, writer.copied_bytes) == (len(others), sum(others))
     payloads = header + writer.packet_bytes + sum(others)
     assert writer.bytes_written <= payloads + bound
     assert writer.bytes_written >= payloads + bound - 12 * (count + len(others)) - 100
