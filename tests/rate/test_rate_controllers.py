@@ -252,6 +252,7 @@ def test_bits_that_lie_in_the_first_frames_are_settled_there():
     sized = control(clip, RateRequest(size=int(clip.rate(0.05) * clip.timeline.duration / 8)))
     encode(clip, sized)
     assert -0.02 <= sized.result().error <= 0
+    assert [c.result().unit for c in (controller, sized)] == ["bit/s", "bytes"]
 
 
 @settings(max_examples=25, deadline=None)

@@ -37,6 +37,11 @@ def test_sizes_around_each_length_read_back(size: int) -> None:
     assert found.size == size
 
 
+def test_numbers_take_no_more_bytes_than_they_need() -> None:
+    for value, body in ((0, b"\0"), (255, b"\xff"), (256, b"\1\0"), (2**64 - 1, b"\xff" * 8)):
+        assert ebml.unsigned_element(0xD7, value) == bytes([0xD7, 0x80 | len(body)]) + body
+
+
 @pytest.mark.parametrize("length", [0, 2, 3, 9, 10, 11, 12, 100, 1000])
 def test_void_fills_any_room_but_one_byte(length: int) -> None:
     data = ebml.void(length)
@@ -187,6 +192,21 @@ def test_tracks_of_all_kinds_are_told_and_a_short_private_field_is_not_a_fourcc(
 ) -> None:
     entry = ebml.unsigned_element(0x83, number) + ebml.element(0x63A2, bytes(16) + mkv.FOURCC[:3])
     assert mkv.parse_tracks(ebml.element(mkv.TRACK_ENTRY, entry)) == [mkv.Track(kind=kind)]
+
+
+def test_a_fourcc_is_the_last_thing_that_must_be_there_and_lengths_are_no_shape() -> None:
+    for unit, aspect in ((0, (500 * 200, 100 * 100)), (3, (500 * 200, 100 * 100)), (1, (1, 1)), (4, (1, 1))):
+        video = ebml.unsigned_element(mkv.DISPLAY_UNIT, unit) if unit else b""
+        for identity, value in (
+            (mkv.PIXEL_WIDTH, 100),
+            (mkv.PIXEL_HEIGHT, 200),
+            (mkv.DISPLAY_WIDTH, 500),
+            (mkv.DISPLAY_HEIGHT, 100),
+        ):
+            video += ebml.unsigned_element(identity, value)
+        entry = ebml.element(0x63A2, bytes(16) + mkv.FOURCC) + ebml.element(mkv.VIDEO, video)
+        (track,) = mkv.parse_tracks(ebml.element(mkv.TRACK_ENTRY, entry))
+        assert (track.fourcc, track.sample_aspect) == (mkv.FOURCC, aspect)
 
 
 def test_tags_are_read_with_whom_they_are_for() -> None:

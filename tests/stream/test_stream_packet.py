@@ -159,6 +159,12 @@ def test_each_fault_is_named(offset: int, value: int, says: str) -> None:
         Packet.from_bytes(bytes(data))
 
 
+@pytest.mark.parametrize("size", [(65535, 1), (1, 65535), (1, 1)])
+def test_the_largest_and_least_sides_are_possible(size: tuple[int, int]) -> None:
+    packet = dataclasses.replace(SMALL, width=size[0], height=size[1])
+    assert Packet.from_bytes(packet.to_bytes()) == packet
+
+
 @pytest.mark.parametrize(("duration", "fine"), [(2**63 - 1, True), (2**63, False)])
 def test_a_duration_beyond_63_bits_is_impossible(duration: int, fine: bool) -> None:
     varint = bytes(duration >> shift & 127 | 128 for shift in range(0, 63, 7)) + bytes([duration >> 63])
