@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 
 
@@ -41,8 +42,8 @@ class Timeline:
         """Last time + last duration - first time, in seconds."""
         return self.seconds[-1] + self.last_duration - self.seconds[0]
 
-    @property
+    @cached_property
     def gaps(self) -> tuple[float, ...]:
-        """The duration of every frame in seconds."""
+        """The duration of every frame in seconds. Kept: it is asked for frame by frame."""
         pairs = zip(self.seconds, self.seconds[1:], strict=False)
         return (*(b - a for a, b in pairs), self.last_duration)

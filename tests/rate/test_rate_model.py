@@ -62,6 +62,8 @@ def test_timeline():
     assert times.last_duration == 0.5
     assert times.duration == pytest.approx(2.5)
     assert times.gaps == pytest.approx((0.5, 0.25, 1.25, 0.5))
+    assert times.gaps is times.gaps, "an hour has too many frames to reckon them for each"
+    assert times == Timeline.of([1.0, 1.5, 1.75, 3.0])
     assert len(times) == 4
     assert Timeline.of([2.0]).duration == pytest.approx(1 / 25)
     assert Timeline.of([0.0, 1.0], 0.25).duration == 1.25
