@@ -2,13 +2,12 @@
 
 A record is its length and CRC-32 (little-endian), a line of JSON, and bytes; the file begins with a magic line. Records
 are appended by one write each, so that a file that ends anywhere is good up to its last whole record. Whoever has a
-journal open holds a lock on it.
+journal open holds a lock on it, where the system has such locks (Windows has not).
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -22,6 +21,11 @@ from zlib import crc32
 
 from maevid.atomic import reason
 from maevid.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
 
 _MAGIC = b"maevid journal 1\n"
 _HEAD = struct.Struct("<II")
@@ -148,6 +152,8 @@ class Journal:
 
 def _lock(file: FileIO) -> None:
     """Raises BlockingIOError where another process holds the lock; where there are no locks, there is none."""
+    if fcntl is None:
+        return
     try:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -84,8 +84,6 @@ class _Tally:
     retries: int = 0
     seconds: list[float] = field(default_factory=list)
     last_duration: float = 0.0
-    psnr: float = 0.0
-    measured: int = 0
 
     @property
     def frames(self) -> int:
@@ -249,9 +247,6 @@ class RateController(ABC):
         tally.bits += report.bits
         tally.seconds.append(report.seconds)
         tally.last_duration = report.duration
-        if "y" in report.psnr:
-            tally.psnr += report.psnr["y"]
-            tally.measured += 1
         self._expected.pop(report.index)
         self._search = None
 

@@ -13,7 +13,7 @@ import av
 import av.error
 
 from maevid.atomic import AtomicFile
-from maevid.errors import MaevidError, OutputError
+from maevid.errors import OutputError
 from maevid.stream.header import edit_tracks, fill_tags
 from maevid.stream.packet import Packet
 from maevid.stream.tags import describe
@@ -250,8 +250,6 @@ class StreamWriter:
     def _failing_clearly(self) -> Iterator[None]:
         try:
             yield
-        except MaevidError:
-            raise
         except (av.error.FFmpegError, OSError) as error:
             text = getattr(error, "strerror", None) or str(error)
             raise OutputError(f"cannot write {self.path}: {text.lower()}") from error

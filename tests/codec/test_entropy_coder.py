@@ -84,6 +84,23 @@ def test_frame_reads_back(make_kernels) -> None:  # type: ignore[no-untyped-def]
     assert decode_by_the_book(data, indexes, tables) == symbols.tolist()
 
 
+def test_what_is_compiled_is_right_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loops' own Python, which Numba compiles: the same strings, and each of their branches seen by coverage."""
+    compiled = pytest.importorskip("maevid.codec.entropy.compiled")
+    symbols, indexes, tables = gaussian_case(3000)
+    symbols[::50] += 70_000
+    strings = [encode(symbols, indexes, tables)]
+    for name in ("_encode_jit", "_decode_jit"):
+        monkeypatch.setattr(compiled, name, getattr(compiled, name).py_func)
+    strings.append(encode(symbols, indexes, tables))
+    assert strings[0] == strings[1]
+    decoder = Decoder(strings[1], tables)
+    assert np.array_equal(decoder.decode(indexes), symbols)
+    decoder.finish()
+    with pytest.raises(DamagedError, match="ends too early"):
+        Decoder(strings[1][:40], tables).decode(indexes)
+
+
 def test_string_is_as_short_as_the_model_says() -> None:
     """A 720p frame at 0.5 bpp: within 0.05 % and 20 bytes of the Gaussian's own entropy, not the tables'."""
     symbols, indexes, tables = gaussian_case(330_000)

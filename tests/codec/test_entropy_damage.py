@@ -165,11 +165,11 @@ def test_time_depends_on_the_symbols_asked_for_alone(make_kernels) -> None:  # t
     kernels = make_kernels()
     rng = np.random.default_rng(1)
     long = rng.bytes(20_000_000)
-    began = time.perf_counter()
+    began = time.process_time()
     Decoder(long, tables, kernels=kernels).decode(np.zeros(10, np.uint8))
     with pytest.raises(DamagedError, match="ends too early"):
         Decoder(long[:100], tables, kernels=kernels).decode(np.ones(500_000, np.uint8))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_nothing_but_escapes_is_still_fast() -> None:
@@ -177,9 +177,9 @@ def test_nothing_but_escapes_is_still_fast() -> None:
     rng = np.random.default_rng(1)
     symbols = rng.integers(-(2**31), 2**31, 300_000).astype(np.int32)
     indexes = np.zeros(300_000, np.uint8)
-    began = time.perf_counter()
+    began = time.process_time()
     data = encode(symbols, indexes, tables)
     decoder = Decoder(data, tables)
     assert np.array_equal(decoder.decode(indexes), symbols)
     decoder.finish()
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2

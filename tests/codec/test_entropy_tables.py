@@ -58,6 +58,19 @@ def test_very_wide_scale_leaves_the_rest_to_the_escape() -> None:
     assert (frequencies(tables, 0) == [1] * 32765 + [32771]).all()
 
 
+@pytest.mark.parametrize("tail", [0.0, 1.0, -0.1, math.nan])
+def test_an_impossible_tail_is_refused(tail: float) -> None:
+    with pytest.raises(ValueError, match="tail must lie between 0 and 1"):
+        gaussian_tables([1.0], tail=tail)
+
+
+def test_tables_equal_tables_alone() -> None:
+    tables = gaussian_tables([1.0, 2.0])
+    assert tables == gaussian_tables([1.0, 2.0])
+    assert tables != gaussian_tables([1.0, 2.5])
+    assert tables != [1.0, 2.0]
+
+
 @pytest.mark.parametrize("scales", [[0.0], [-1.0], [math.nan], [1.0, math.inf], []])
 def test_impossible_scales_are_refused(scales: list[float]) -> None:
     with pytest.raises(ValueError):

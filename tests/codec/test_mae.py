@@ -12,6 +12,7 @@ import torch
 
 from maevid.codec.interface import CodecOptions
 from maevid.codec.mae import MaeCodec, open_mae
+from maevid.codec.registry import open_codec
 from maevid.errors import DamagedError, LatentError, MaevidError, ModelError
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
@@ -70,6 +71,28 @@ def test_a_batch_gives_the_bytes_of_single_frames(mae, hall_frames) -> None:
     together = mae.encode_batch(frames, indices)
     for frame, index, encoded in zip(frames, indices, together, strict=True):
         assert mae.encode(frame, index).packet.to_bytes() == encoded.packet.to_bytes()
+
+
+def test_packets_decoded_together_are_the_same_pictures(mae, hall_frames) -> None:
+    packets = [
+        mae.encode(frame, index).packet for frame, index in zip(hall_frames[:3], (20, 128, 240), strict=True)
+    ]
+    for planes, packet in zip(mae.decode_batch(packets), packets, strict=True):
+        for got, alone in zip(planes, mae.decode(packet), strict=True):
+            assert np.array_equal(got, alone)
+    assert mae.decode_batch([]) == []
+
+
+def test_the_fast_model_is_another_codec(mae, hall_frames) -> None:
+    fast = open_codec("mae-fast", CodecOptions(device="cpu"))
+    assert (fast.name, len(fast.rate_indices)) == ("mae-fast", 256)
+    packet = Packet.from_bytes(fast.encode(hall_frames[0], 200).packet.to_bytes())
+    fast.check(packet)
+    assert psnr(hall_frames[0].y, fast.decode(packet)[0]) > 28
+    with pytest.raises(
+        ModelError, match=f"needs model {fast.identity.hex()}, this is mae {mae.identity.hex()}"
+    ):
+        mae.decode(packet)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -107,6 +107,21 @@ def test_what_the_page_demands(delta, width, height):
         delta.encode(frame, 32)
 
 
+def test_what_the_page_leaves_out_is_done_by_coding_for_real(delta, hall_frames):
+    frames, indices = hall_frames[:2], [3, 20]
+    packets = [encoded.packet for encoded in delta.encode_batch(frames, indices)]
+    assert packets == [delta.encode(f, i).packet for f, i in zip(frames, indices, strict=True)]
+    sizes = [[8 * len(delta.encode(f, i).packet.to_bytes()) for i in indices] for f in frames]
+    assert delta.estimate_bits(frames, indices).tolist() == sizes
+    for planes, packet in zip(delta.decode_batch(packets), packets, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(planes, delta.decode(packet), strict=True))
+    assert delta.block_bits(packets[0]) is None
+    assert delta.lanes(10**6) == 1
+    delta.check(packets[0])
+    with pytest.raises(DamagedError):
+        delta.check(replace(packets[0], parts=packets[0].parts[:2]))
+
+
 def test_damage_is_told_as_damage(delta, hall_frames):
     packet = delta.encode(hall_frames[0], 10).packet
     rng = random.Random(5)

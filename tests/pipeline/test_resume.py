@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -252,6 +254,24 @@ def test_only_one_process_works_on_a_journal(clip: Path, tmp_path: Path) -> None
     assert alive.read(alive.append({"kind": "late"})).values == {"kind": "late"}
     alive.remove()
     assert os.listdir(tmp_path) == ["out.mkv"]
+
+
+def test_a_system_without_locks_on_files_compresses_and_resumes(clip: Path, tmp_path: Path) -> None:
+    """As Python on Windows is: there is no module ``fcntl``."""
+    out, uninterrupted = tmp_path / "out.mkv", tmp_path / "whole.mkv"
+    interrupt(job(clip, out, quality=60), 9)
+    program = (
+        "import sys; sys.modules['fcntl'] = None; from maevid.cli import main; "
+        f"sys.exit(main(['compress', {str(clip)!r}, {str(out)!r}, '--quality', '60', '--resume', '--device', 'cpu']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "going on with an interrupted encode" in done.stderr
+    compress(job(clip, uninterrupted, quality=60))
+    assert out.read_bytes() == uninterrupted.read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["out.mkv", "whole.mkv"]
 
 
 @pytest.mark.parametrize("error", [Aborted, RuntimeError, MaevidError])

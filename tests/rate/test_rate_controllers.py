@@ -274,6 +274,17 @@ def test_smoothing_evens_out_quality_and_keeps_the_target(clips):
         )  # fmt: skip
 
 
+def test_smoothing_keeps_a_target_of_quality_too(clips):
+    clip = clips["cuts12"]
+    spread = []
+    for gamma in (0.0, 0.5):
+        controller = control(clip, RateRequest(psnr=33, smooth=gamma))
+        run = encode(clip, controller)
+        assert abs(controller.result().error) <= 0.1
+        spread.append(np.std([r.psnr["y"] for r in run.reports]))
+    assert spread[1] < 0.8 * spread[0]
+
+
 def test_bits_that_lie_in_the_first_frames_are_settled_there():
     """The black tail cannot make up for anything: the last frame with bits is coded again."""
     clip = flat_clip("tail", [-1.0] * 8 + [-9.0] * 40, cuts=[8], bias=0.02)
@@ -285,6 +296,7 @@ def test_bits_that_lie_in_the_first_frames_are_settled_there():
     sized = control(clip, RateRequest(size=int(clip.rate(0.05) * clip.timeline.duration / 8)))
     encode(clip, sized)
     assert -0.02 <= sized.result().error <= 0
+    assert [c.result().unit for c in (controller, sized)] == ["bit/s", "bytes"]
 
 
 @settings(max_examples=25, deadline=None)
@@ -351,6 +363,17 @@ def test_the_rest_follows_a_new_target(clips, passes):
         assert abs(controller.result().error) < 0.002
 
 
+def test_a_new_target_after_the_last_frame_changes_the_reckoning_alone(clips):
+    clip = clips["10 frames"]
+    controller = control(clip, RateRequest(bitrate=clip.rate(0.3)))
+    run = encode(clip, controller)
+    controller.retarget(clip.rate(0.5))
+    result = controller.result()
+    assert result.bits == sum(r.bits for r in run.reports)
+    assert result.target == pytest.approx(result.bits / clip.timeline.duration)
+    assert result.error == pytest.approx(0)
+
+
 def test_a_codec_with_few_indices():
     """52 steps of 12 % each: the planner still lands, by spreading two indices."""
     scale = RateScale(tuple(1.26**i for i in range(52)))
@@ -376,6 +399,43 @@ def test_a_codec_with_few_indices():
         indices.append(index)
     assert abs(controller.result().error) <= 0.002
     assert max(indices[:-3]) - min(indices[:-3]) <= 1
+
+
+@pytest.mark.parametrize("values", [{"bitrate": 1e6, "maxrate": 2e6}, {"frame_bytes": 6000}, {"psnr": 30}])
+def test_a_codec_with_a_single_index_gets_that_index(clips, values):
+    """There is nothing to choose; under a limit that it breaks there is nothing else to try either."""
+    clip = clips["16 frames"]
+    scale = RateScale((SCALE.lam(128),), 128)
+    request = RateRequest(**values, best_effort=True)
+    controller = make_controller(request, scale, timeline=clip.timeline, costs=clip.costs([128]))
+    run = encode(clip, controller)
+    assert [r.rate_index for r in run.reports] == [128] * len(clip)
+    assert run.encodes == len(clip)
+    if request.frame_bytes:
+        assert controller.result().over == tuple(n for n, size in enumerate(run.sizes) if size > 6000) != ()
+
+
+def test_a_frame_limit_without_answers_to_probes_finds_its_index_by_coding_again(clips):
+    clip = clips["plain"]
+    controller = make_controller(RateRequest(frame_bytes=4000), SCALE)
+    sizes = []
+    for frame in range(20):
+        report = report_of(clip, frame, controller.next_index(frame))
+        while (retry := controller.observe(report)) is not None:
+            report = report_of(clip, frame, retry.rate_index)
+        sizes.append(report.bits // 8)
+    assert 0.95 * 4000 <= min(sizes) <= max(sizes) <= 4000
+    assert controller.result().retries >= 20
+
+
+def test_a_frame_within_its_limit_that_the_bucket_lacks_is_an_underflow_alone(clips):
+    clip = clips["plain"]
+    lowest = float(clip.written[:, 0].max())
+    request = RateRequest(frame_bytes=int(lowest / 4), maxrate=lowest, bufsize=1.2 * lowest, best_effort=True)
+    controller = control(clip, request)
+    encode(clip, controller)
+    assert len(controller.result().underflows) > 200
+    assert controller.result().over == ()
 
 
 def test_psnr_that_is_not_reported_is_taken_from_the_first_pass(clips):
@@ -429,6 +489,7 @@ def test_results_before_the_end_and_of_unknown_durations(clips):
     controller = make_controller(RateRequest(quality=50), SCALE)
     assert controller.result().seconds == 0
     assert controller.result().frames == 0
+    assert (controller.result().achieved, controller.result().bitrate) == (0, 0)
     assert controller.buffer is None
     clip = clips["5 frames"]
     for frame in range(5):

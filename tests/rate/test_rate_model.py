@@ -27,6 +27,8 @@ SCALE = RateScale.log_linear(0.001, 1.0)
 
 
 def test_scale_is_the_one_of_the_design():
+    assert RateScale.log_linear(0.001, 1.0) == SCALE
+    assert RateScale.log_linear(1.0, 8.0, 4).lams == pytest.approx((1.0, 2.0, 4.0, 8.0))
     assert SCALE.lowest == 0
     assert SCALE.highest == 255
     assert SCALE.lam(0) == pytest.approx(0.001)
@@ -61,13 +63,14 @@ def test_timeline():
     assert times.last_duration == 0.5
     assert times.duration == pytest.approx(2.5)
     assert times.gaps == pytest.approx((0.5, 0.25, 1.25, 0.5))
-    assert times.gaps is times.gaps, "asked for at every frame, so an hour's are worked out once"
+    assert times.gaps is times.gaps, "an hour has too many frames to reckon them for each"
+    assert times == Timeline.of([1.0, 1.5, 1.75, 3.0])
     assert len(times) == 4
     assert Timeline.of([2.0]).duration == pytest.approx(1 / 25)
     assert Timeline.of([0.0, 1.0], 0.25).duration == 1.25
     assert Timeline.of([0.0, 1.0], -1).duration == 2
     assert Timeline.of([0.0, 1.0], 0).duration == 2
-    for wrong in ([], [0.0, 0.0], [1.0, 0.5]):
+    for wrong in ([], [0.0, 0.0], [1.0, 0.5], [0.0, 1.0, 1.0, 2.0], [0.0, 2.0, 1.0, 3.0]):
         with pytest.raises(ValueError):
             Timeline.of(wrong)
     with pytest.raises(ValueError):

@@ -85,6 +85,10 @@ def test_bad_zones(text, says):
         (RateRequest(bitrate=-1), "--bitrate must be positive"),
         (RateRequest(bitrate=math.inf), "--bitrate must be positive"),
         (RateRequest(psnr=math.nan), "--psnr must be positive"),
+        (RateRequest(maxrate=-1), "--maxrate must be positive"),
+        (RateRequest(maxrate=1e6, bufsize=0), "--bufsize must be positive"),
+        (RateRequest(lam_min=0), "--lam-min must be positive"),
+        (RateRequest(lam_max=math.inf), "--lam-max must be positive"),
         (RateRequest(quality=101), "0 to 100"),
         (RateRequest(quality=-0.1), "0 to 100"),
         (RateRequest(bitrate=1e6, smooth=1.1), "--smooth"),
@@ -138,3 +142,11 @@ def test_what_a_request_implies():
     assert RateRequest(maxrate=8e6).notes() == ["--maxrate without --bufsize: a buffer of one second (1 MB)"]
     assert RateRequest(maxrate=8e6, bufsize=1e6).notes() == []
     assert RateRequest().notes() == []
+
+
+def test_the_rate_near_which_a_clip_will_end():
+    assert RateRequest(size=1_000_000).rate_near(10.0) == 800_000
+    assert RateRequest(size=1_000_000).rate_near(None) is None
+    assert RateRequest(bitrate=3e5).rate_near(10.0) == 3e5
+    assert RateRequest(bitrate=3e5).rate_near(None) == 3e5
+    assert RateRequest(psnr=38).rate_near(10.0) is None

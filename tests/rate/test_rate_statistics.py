@@ -1,9 +1,11 @@
 """Luma statistics of real planes, cuts and fades."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from maevid.rate import FrameStatistics, LumaAnalyser, find_cuts, is_cut, is_fade
+from maevid.rate import FrameStatistics, LumaAnalyser, SceneWatcher, find_cuts, is_cut, is_fade
 from maevid.rate.statistics import log_activity
 
 
@@ -63,6 +65,46 @@ def test_cuts_are_found_and_nothing_else():
     other = [np.roll(texture(50), i, axis=0) for i in range(12)]
     third = [texture(7) for _ in range(12)]
     assert find_cuts(analyse([*moving, *other, *third])) == [20, 32]
+
+
+def test_a_watcher_says_the_same_picture_by_picture():
+    planes = [
+        *[np.roll(texture(3), 2 * i, axis=1) for i in range(20)],
+        *[texture(50)] * 5,
+        *[texture(7)] * 12,
+    ]
+    watch = SceneWatcher()
+    seen = [watch(plane(p), i / 25) for i, p in enumerate(planes)]
+    statistics = analyse(planes)
+    assert [here for here, _ in seen] == statistics
+    assert [i for i, (_, cut) in enumerate(seen) if cut] == [0, *find_cuts(statistics)] == [0, 20, 25]
+
+
+def test_how_much_of_the_contrast_must_change_for_a_cut():
+    """Less with a history of calm than after a first frame, and less still where the histogram changes too."""
+    first = FrameStatistics(0, 100, 50, 5, first=True)
+    calm = FrameStatistics(0, 100, 50, 5, structure=1.0)
+
+    def cut(share, distance, previous):
+        here = FrameStatistics(0, 100, 50, 5, structure=50 * share, histogram_distance=distance)
+        return is_cut(here, previous)
+
+    assert [cut(share, 0.0, [calm]) for share in (0.13, 0.29, 0.31, 0.49)] == [False, False, True, True]
+    assert [cut(share, 0.0, [first]) for share in (0.31, 0.49, 0.51)] == [False, False, True]
+    for previous in ([calm], [first]):
+        assert [cut(share, 0.36, previous) for share in (0.11, 0.13)] == [False, True]
+        assert not cut(0.29, 0.34, previous)
+    # The greater contrast of both pictures counts, and at least 12 levels of it.
+    assert not cut(0.31, 0.0, [replace(calm, contrast=60)])
+    assert not is_cut(FrameStatistics(0, 20, 2, 1, structure=3.5), [replace(calm, contrast=2, structure=0.1)])
+    assert is_cut(FrameStatistics(0, 20, 2, 1, structure=3.7), [replace(calm, contrast=2, structure=0.1)])
+
+
+def test_the_usual_motion_is_that_of_the_last_eight_pictures():
+    """After half of them have moved as much, much motion is usual, however long the calm before was."""
+    calm = FrameStatistics(0, 100, 50, 5, structure=0.1)
+    busy = FrameStatistics(0, 100, 50, 5, structure=20.0, histogram_distance=0.5)
+    assert find_cuts([calm] * 30 + [busy] * 12) == [30, 31, 32, 33]
 
 
 def test_a_fade_and_a_flash_are_no_cuts():

@@ -3,8 +3,9 @@
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from rate_simulator import HEIGHT, SCALE, WIDTH, contents, encode, report_of
+from rate_simulator import HEIGHT, SCALE, WIDTH, contents, encode, make_clip, report_of
 
 from maevid.errors import InputError, OutputError, TargetError
 from maevid.rate import (
@@ -19,6 +20,7 @@ from maevid.rate import (
     trial_indices,
     write_statistics,
 )
+from maevid.rate.factory import make_plan, planned_level
 from maevid.report import FrameReport
 from maevid.report_io import read_recording
 
@@ -42,6 +44,14 @@ def test_what_is_written_is_read(tmp_path):
     assert os.listdir(tmp_path) == ["clip.stats"]
     # Whoever reads recordings, reads it.
     assert read_recording(path).reports == tuple(reports)
+
+
+def test_packets_beside_the_video_are_counted_by_kind():
+    found = FirstPass([0.0, 0.04])
+    for size, sound in ((100, True), (30, False), (1, True)):
+        found.count_other(size, sound=sound)
+    assert (found.other_bytes, found.sound_packets, found.other_packets) == (131, 2, 1)
+    assert found.timeline.duration == pytest.approx(0.08)
 
 
 def test_an_existing_file_survives_a_failed_write(tmp_path):
@@ -136,6 +146,29 @@ def test_prediction_comes_true():
         assert said.lowest_rate < said.bitrate < said.highest_rate
         assert said.line().startswith("predicted: ")
         assert "50 s of work" in said.line()
+
+
+def test_a_prediction_from_a_sample_knows_the_cuts():
+    """Two measured frames, one in each scene: between them nothing fades from one to the other."""
+    clip = make_clip("two", np.repeat([-2.5, -0.5], 50), cuts=[50])
+    costs = clip.costs(trial_indices(0, 255), [0, 99])
+    common = {"timeline": clip.timeline, "costs": costs}
+    request = RateRequest(quality=50)
+    true = float(clip.bits[:, 128].sum()) / 8
+    assert predict(request, SCALE, **common, cuts=[50]).size == pytest.approx(true, rel=1e-6)
+    assert predict(request, SCALE, **common).size < 0.8 * true
+
+
+def test_the_level_of_a_plan_is_that_of_its_target():
+    clip = contents()["plain"]
+    common = {"timeline": clip.timeline, "costs": clip.costs(trial_indices(0, 255))}
+    size = int(clip.rate(0.3) * clip.timeline.duration / 8)
+    for request in (RateRequest(size=size), RateRequest(bitrate=8 * size / clip.timeline.duration)):
+        plan = make_plan(request, SCALE, **common)
+        assert float(plan.bits(planned_level(request, plan)).sum()) == pytest.approx(8 * size, rel=1e-4)
+    plan = make_plan(RateRequest(psnr=33), SCALE, **common)
+    assert float(plan.psnr(planned_level(RateRequest(psnr=33), plan)).mean()) == pytest.approx(33, abs=0.01)
+    assert planned_level(RateRequest(quality=20), plan) == 51
 
 
 def test_prediction_of_the_impossible():

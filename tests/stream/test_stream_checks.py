@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from streamfiles import MODEL, WEIGHTS, copy_with_audio, make_packets, video_info, write_file
@@ -129,6 +130,32 @@ def test_facts_of_a_file(tmp_path: Path, source_clip: Path) -> None:
     told = json.loads(facts.to_json())
     assert told["color"] == {"matrix": 9, "primaries": 9, "transfer": 16, "full_range": True}
     assert told["rate_indices"] == {"10": 25, "11": 25}
+
+
+def test_facts_of_tracks_that_say_little_about_themselves(tmp_path: Path) -> None:
+    """A sound track without language, an attachment known by its file name, a title beyond ASCII."""
+    source = tmp_path / "source.mkv"
+    with av.open(str(source), "w") as container:
+        container.metadata["title"] = "Ünïcode"
+        video = container.add_stream("mpeg4", rate=25, width=16, height=16)
+        sound = container.add_stream("pcm_s16le", rate=8000)
+        sound.codec_context.layout = "mono"
+        sound.metadata["title"] = "Commentary"
+        container.add_attachment("font.ttf", "application/x-truetype-font", b"not really")
+        picture = av.VideoFrame(16, 16, "yuv420p")
+        container.mux(video.encode(picture))
+        noise = av.AudioFrame(format="s16", layout="mono", samples=80)
+        noise.sample_rate = 8000
+        container.mux(sound.encode(noise))
+        container.mux(video.encode(None))
+    info = video_info(average_rate=None)
+    facts = read_facts(copy_with_audio(source, tmp_path / "a.mkv", make_packets(2), info))
+    assert facts.frame_rate is None
+    assert facts.tracks == (
+        OtherTrack("audio", "pcm_s16le", "", "Commentary", 8000, 1),
+        OtherTrack("attachment", "", "", "font.ttf", 0, 0),
+    )
+    assert '"title": "Ünïcode"' in facts.to_json()
 
 
 def test_facts_of_a_damaged_and_cut_file(tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ def test_flipped_packet_is_told_and_keeps_its_place(tmp_path: Path) -> None:
     with StreamReader(path) as reader:
         offset = reader.coded(7).offset
     data = bytearray(path.read_bytes())
-    for at in (offset, offset + 12, offset + 150):
+    # Magic, height, pts (whose header reads well, but is not true), payload.
+    for at in (offset, offset + 12, offset + 14, offset + 150):
         damaged = bytearray(data)
         damaged[at] ^= 0x10
         path.write_bytes(damaged)
@@ -154,7 +155,7 @@ def test_random_mutations_of_a_whole_file_are_harmless(tmp_path: Path, source_cl
             else:
                 damaged[at:at] = rng.choice((rng.randbytes(length), data[at : at + length], b"\xff" * length))
         path.write_bytes(damaged)
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             found = read_all(path)
         except MaevidError as error:
@@ -164,7 +165,7 @@ def test_random_mutations_of_a_whole_file_are_harmless(tmp_path: Path, source_cl
             clean += found == packets
             assert in_order(found, packets), number
             assert len(found) <= 12 + 40
-        longest = max(longest, time.perf_counter() - started)
+        longest = max(longest, time.process_time() - started)
     assert opened > 1200
     assert clean > 300
     assert longest < 2
@@ -225,10 +226,10 @@ def test_a_file_made_to_waste_time_does_not(tmp_path: Path, pattern: bytes) -> N
     path = write_file(tmp_path / "a.mkv", packets)
     with path.open("ab") as file:
         file.write((pattern * (1 << 21))[: 1 << 20])
-    started = time.perf_counter()
+    started = time.process_time()
     with StreamReader(path) as reader:
         assert [reader.packet(i) for i in range(3)] == packets
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_forged_times_are_bounded(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import threading
@@ -15,6 +16,8 @@ import pytest
 from streamfiles import MODEL, WEIGHTS, audio_payloads, copy_with_audio, make_packets, video_info, write_file
 
 from maevid.errors import DamagedError, InputError, OutputError
+from maevid.stream import ebml
+from maevid.stream import matroska as mkv
 from maevid.stream.header import STAND_IN
 from maevid.stream.matroska import CODEC_ID
 from maevid.stream.overhead import largest_overhead
@@ -241,11 +244,27 @@ def test_the_size_of_a_file_is_bounded_in_advance(
     bound = largest_overhead(
         pictures=count, sound=len(others), other=0, seconds=count / 25, file_bytes=writer.bytes_written
     )
+    assert (writer.copied, writer.copied_bytes) == (len(others), sum(others))
     payloads = header + writer.packet_bytes + sum(others)
     assert writer.bytes_written <= payloads + bound
     assert writer.bytes_written >= payloads + bound - 12 * (count + len(others)) - 100
     added = writer.bytes_written - header - writer.packet_bytes - sum(others)
     assert added >= 20 * count
+
+
+def test_the_bound_worked_out_by_hand() -> None:
+    """64 at the end, 7 a block, 20 a cue (15, time in 2 bytes, position in 3), 37 a line, 20 a cluster."""
+    count = {"pictures": 10, "sound": 5, "other": 2}
+    # Two clusters more than the ten that pictures may open and the two that five seconds each need.
+    fixed = 64 + 7 * 15 + 37 * 2 + 20 * (10 + 2 + 2)
+    # Six long packets have room in the file, of two bytes more each.
+    assert largest_overhead(**count, seconds=12, file_bytes=100_000) == fixed + 6 * 2 + 10 * 20
+    # A clip that starts late has longer times in its cues.
+    assert largest_overhead(**count, seconds=12, file_bytes=100_000, end=66.0) == fixed + 6 * 2 + 10 * 21
+    # A file of 4 kB opens one cluster; its positions take two bytes.
+    small = 64 + 7 * 15 + 37 * 2 + 20 * (1 + 2) + 10 * 18
+    assert largest_overhead(**count, seconds=0.2, file_bytes=4096) == small
+    assert largest_overhead(**count, seconds=0.2, file_bytes=255) == small - 20 - 10
 
 
 def test_failure_leaves_nothing_and_keeps_what_stood_there(tmp_path: Path) -> None:
@@ -368,6 +387,122 @@ def test_pixel_limit_makes_a_picture_count_as_damaged(tmp_path: Path) -> None:
     reader = StreamReader(write_file(tmp_path / "a.mkv", make_packets(2)), max_pixels=100)
     with pytest.raises(DamagedError, match=r"frame 1: .*over the limit of 100 pixels"):
         reader.packet(1)
+
+
+def test_a_picture_that_the_file_does_not_account_for_is_refused(tmp_path: Path) -> None:
+    packets = make_packets(2)
+    path = write_file(tmp_path / "a.mkv", packets)
+    with StreamReader(path, max_pixels=320 * 240) as reader:
+        reader.check_size()
+        reader.check_size(packets[0])
+        for forged in (replace(packets[0], width=16), replace(packets[0], height=16)):
+            size = f"{forged.width}x{forged.height}"
+            with pytest.raises(DamagedError, match=f"holds a {size} picture, the file is 320x240"):
+                reader.check_size(forged)
+    # Both the header and the packets say so: there is no smaller size to believe.
+    with (
+        StreamReader(path, max_pixels=320 * 240 - 1) as reader,
+        pytest.raises(DamagedError, match=r"are 320x240, over the limit of 76799 pixels: .*--max-pixels"),
+    ):
+        reader.check_size()
+
+
+def test_a_header_that_claims_a_huge_picture_is_not_believed_against_the_packets(tmp_path: Path) -> None:
+    packets = make_packets(2)
+    path = write_file(tmp_path / "a.mkv", packets, video_info(width=65535, height=3960))
+    with StreamReader(path, max_pixels=320 * 240) as reader:
+        assert (reader.info.width, reader.info.height) == (320, 240)
+        reader.check_size(packets[1])
+
+
+def test_what_the_index_knows_of_a_picture(tmp_path: Path) -> None:
+    packets = make_packets(6)
+    path = write_file(tmp_path / "a.mkv", packets)
+    with StreamReader(path) as reader:
+        third, fifth = reader.coded(3), reader.coded(5)
+    data = bytearray(path.read_bytes())
+    data[third.offset] ^= 1
+    data[fifth.offset - 7 : fifth.offset + fifth.size] = bytes(7 + fifth.size)
+    path.write_bytes(data[: fifth.offset + fifth.size] + write_cluster(packets[0], 900))
+    with StreamReader(path) as reader:
+        facts = [reader.header_facts(index) for index in range(len(reader))]
+        packet = packets[0]
+        assert facts[0] == (len(packet.to_bytes()), packet.rate_index, 512, 320, 240)
+        assert facts[3] == (third.size, -1, 0, 0, 0)
+        assert facts[5] is None
+        with pytest.raises(DamagedError, match="frame 5 is lost"):
+            reader.packet(5)
+        assert reader.header_facts(-1) == facts[-1]
+        with pytest.raises(IndexError, match=f"frame {len(reader)} of a file of {len(reader)}"):
+            reader.header_facts(len(reader))
+
+
+def write_cluster(packet: Packet, ms: int) -> bytes:
+    """A cluster with one picture, as another muxer might append it."""
+    block = b"\x81\x00\x00\x80" + packet.to_bytes()
+    body = ebml.unsigned_element(mkv.TIMESTAMP, ms) + ebml.element(mkv.SIMPLE_BLOCK, block)
+    return ebml.element(mkv.CLUSTER, body)
+
+
+@pytest.mark.parametrize("at", ["opening", "reading"])
+def test_a_disk_that_fails_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    def failing(*_: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = write_file(tmp_path / "a.mkv", make_packets(3))
+    if at == "opening":
+        monkeypatch.setattr(os, "pread", failing)
+        with pytest.raises(InputError, match=r"cannot read .*a\.mkv: input/output error"):
+            StreamReader(path)
+        return
+    with StreamReader(path) as reader:
+        monkeypatch.setattr(os, "pread", failing)
+        with pytest.raises(DamagedError, match="frame 1: packet cannot be read: input/output error"):
+            reader.packet(1)
+        monkeypatch.undo()
+        assert reader.packet(1) == make_packets(3)[1]
+
+
+def test_a_track_that_the_container_packs_says_what_to_do(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "a.mkv", make_packets(2))
+    data = path.read_bytes()
+    # The seek head names it too.
+    tracks = ebml.read_element(data, data.rindex(mkv.TRACKS.to_bytes(4), 0, 1000))
+    assert tracks is not None
+    entry = next(c for c in ebml.children(data, tracks.body, tracks.end) if c.id == mkv.TRACK_ENTRY)
+    room = next(c for c in ebml.children(data, entry.body, entry.end) if c.id == ebml.VOID)
+    packed = ebml.element(0x6D80, bytes(room.end - room.start - 3))
+    assert len(packed) == room.end - room.start
+    path.write_bytes(data[: room.start] + packed + data[room.end :])
+    with pytest.raises(InputError, match=r"compressed once more by its container; .*mkvmerge"):
+        StreamReader(path)
+
+
+def test_a_header_cut_short_is_told_as_damage(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "a.mkv", make_packets(2))
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(mkv.TRACKS.to_bytes(4)) + 3])
+    with pytest.raises(DamagedError, match=r"a\.mkv is cut or damaged within its header"):
+        StreamReader(path)
+
+
+def test_other_streams_are_moved_with_the_pictures_and_read_in_any_metadata(
+    tmp_path: Path, source_clip: Path
+) -> None:
+    path = copy_with_audio(source_clip, tmp_path / "a.mkv", make_packets(50, start=-256))
+    data = path.read_bytes()
+    # A title that is no UTF-8.
+    path.write_bytes(data.replace(b"A made clip", b"A made\xff\xfeclip"[:11]))
+    with av.open(str(path), metadata_errors="replace") as container:
+        demuxed = [(p.pts, p.dts) for p in container.demux(audio=0, subtitles=0) if p.size]
+    with StreamReader(path) as reader:
+        taken: list[tuple[int | None, int | None]] = []
+        list(reader.packets(lambda packet: taken.append((packet.pts, packet.dts))))
+        assert reader.warnings == []
+        assert reader.container.metadata["title"].startswith("A made\ufffd")
+        assert taken == [(pts - reader.shift, dts - reader.shift) for pts, dts in demuxed]
 
 
 def test_a_growing_file_opens_and_goes_on(tmp_path: Path) -> None:

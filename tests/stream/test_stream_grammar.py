@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from fractions import Fraction
 
 import pytest
@@ -34,6 +35,11 @@ def test_sizes_around_each_length_read_back(size: int) -> None:
     found = ebml.read_element(ebml.element(0xA3, bytes(size)))
     assert found is not None
     assert found.size == size
+
+
+def test_numbers_take_no_more_bytes_than_they_need() -> None:
+    for value, body in ((0, b"\0"), (255, b"\xff"), (256, b"\1\0"), (2**64 - 1, b"\xff" * 8)):
+        assert ebml.unsigned_element(0xD7, value) == bytes([0xD7, 0x80 | len(body)]) + body
 
 
 @pytest.mark.parametrize("length", [0, 2, 3, 9, 10, 11, 12, 100, 1000])
@@ -144,6 +150,93 @@ def test_tags_from_strangers_never_fail(tags: dict[str, str]) -> None:
     assert told.model is None or len(told.model) == 4
 
 
+def test_every_field_of_a_track_is_read() -> None:
+    turn, half = struct.pack(">d", -90.0), struct.pack(">f", 180.0)
+    for roll, rotation in ((turn, 90), (half, 180), (b"", 0), (b"\x7f\xf0" + bytes(6), 0), (bytes(3), 0)):
+        color = b"".join(
+            ebml.unsigned_element(identity, value)
+            for identity, value in ((0x55B1, 9), (0x55BB, 10), (0x55BA, 16), (0x55B9, 2))
+        )
+        video = (
+            ebml.unsigned_element(mkv.PIXEL_WIDTH, 720)
+            + ebml.unsigned_element(mkv.PIXEL_HEIGHT, 576)
+            + ebml.unsigned_element(mkv.DISPLAY_WIDTH, 1024)
+            + ebml.unsigned_element(mkv.DISPLAY_HEIGHT, 576)
+            + ebml.unsigned_element(0x9A, 1)
+            + ebml.element(mkv.COLOUR, color)
+            + ebml.element(mkv.PROJECTION, ebml.void(2) + ebml.element(0x7675, roll))
+        )
+        entry = (
+            ebml.unsigned_element(0xD7, 3)
+            + ebml.unsigned_element(0x73C5, 77)
+            + ebml.unsigned_element(0x83, 1)
+            + ebml.element(mkv.CODEC_ID_ELEMENT, b"V_MS/VFW/FOURCC")
+            + ebml.element(0x63A2, bytes(16) + mkv.FOURCC + bytes(20))
+            + ebml.element(0x22B59C, b"fra")
+            + ebml.element(0x536E, "Été".encode())
+            + ebml.unsigned_element(mkv.DEFAULT_DURATION, 40_000_000)
+            + ebml.element(0x6D80, b"")
+            + ebml.element(mkv.VIDEO, video)
+        )
+        (track,) = mkv.parse_tracks(ebml.void(5) + ebml.element(mkv.TRACK_ENTRY, entry))
+        assert track == mkv.Track(
+            3, 77, "video", "V_MS/VFW/FOURCC", mkv.FOURCC, "fra", "Été", 720, 576, (1024 * 576, 576 * 720),
+            rotation, ColorTags(9, 10, 16, True), True, 40_000_000, True,
+        )  # fmt: skip
+        assert track.is_maevid
+
+
+@pytest.mark.parametrize(("number", "kind"), [(1, "video"), (2, "audio"), (17, "subtitle"), (33, "other")])
+def test_tracks_of_all_kinds_are_told_and_a_short_private_field_is_not_a_fourcc(
+    number: int, kind: str
+) -> None:
+    entry = ebml.unsigned_element(0x83, number) + ebml.element(0x63A2, bytes(16) + mkv.FOURCC[:3])
+    assert mkv.parse_tracks(ebml.element(mkv.TRACK_ENTRY, entry)) == [mkv.Track(kind=kind)]
+
+
+def test_a_fourcc_is_the_last_thing_that_must_be_there_and_lengths_are_no_shape() -> None:
+    for unit, aspect in ((0, (500 * 200, 100 * 100)), (3, (500 * 200, 100 * 100)), (1, (1, 1)), (4, (1, 1))):
+        video = ebml.unsigned_element(mkv.DISPLAY_UNIT, unit) if unit else b""
+        for identity, value in (
+            (mkv.PIXEL_WIDTH, 100),
+            (mkv.PIXEL_HEIGHT, 200),
+            (mkv.DISPLAY_WIDTH, 500),
+            (mkv.DISPLAY_HEIGHT, 100),
+        ):
+            video += ebml.unsigned_element(identity, value)
+        entry = ebml.element(0x63A2, bytes(16) + mkv.FOURCC) + ebml.element(mkv.VIDEO, video)
+        (track,) = mkv.parse_tracks(ebml.element(mkv.TRACK_ENTRY, entry))
+        assert (track.fourcc, track.sample_aspect) == (mkv.FOURCC, aspect)
+
+
+def test_tags_are_read_with_whom_they_are_for() -> None:
+    def simple(name: str, value: str) -> bytes:
+        return ebml.element(
+            mkv.SIMPLE_TAG,
+            ebml.element(mkv.TAG_NAME, name.encode())
+            + ebml.void(2)
+            + ebml.element(mkv.TAG_STRING, value.encode()),
+        )
+
+    both = ebml.element(
+        0x63C0, ebml.unsigned_element(0x63C5, 7) + ebml.void(3) + ebml.unsigned_element(0x63C5, 9)
+    )
+    data = (
+        ebml.void(6)
+        + ebml.element(mkv.TAG, both + simple("A", "first") + simple("A", "second") + simple("B", "2"))
+        + ebml.void(6)
+        + ebml.element(mkv.TAG, ebml.void(4) + simple("TITLE", "Ünï"))
+    )
+    assert mkv.parse_tags(data) == [({7, 9}, {"A": "first", "B": "2"}), (set(), {"TITLE": "Ünï"})]
+
+
+def test_the_unit_of_time_is_read_and_a_missing_or_senseless_one_is_a_millisecond() -> None:
+    scale = ebml.unsigned_element(0x2AD7B1, 500_000)
+    assert mkv.parse_timestamp_scale(ebml.void(3) + scale) == 500_000
+    assert mkv.parse_timestamp_scale(ebml.unsigned_element(0x2AD7B1, 0)) == 1_000_000
+    assert mkv.parse_timestamp_scale(ebml.void(3)) == 1_000_000
+
+
 def raw_file(extra: bytes = b"", padding: int = 11) -> bytes:
     """A header as libavformat writes it: one raw video track, some room, one tag."""
     video = ebml.unsigned_element(mkv.PIXEL_WIDTH, 720) + ebml.unsigned_element(mkv.PIXEL_HEIGHT, 576)
@@ -182,6 +275,53 @@ def test_edited_header_keeps_its_length_and_says_what_fits(padding: int, known_r
     assert mkv.parse_tags(data[tags.body : tags.end]) == [(set(), {"BPS": "123"})]
     with pytest.raises(ValueError, match="no raw video track"):
         edit_tracks(file, Fraction(1), known_rate=True)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "shown"),
+    [
+        (Fraction(1), (720, 576)),
+        (Fraction(4, 3), (960, 576)),
+        (Fraction(3, 4), (720, 768)),
+        (Fraction(1, 2), (720, 1152)),
+        (Fraction(1000), (65535, 52)),
+        (Fraction(1, 1000), (82, 65535)),
+        (Fraction(10**6), (65535, 1)),
+    ],
+)
+def test_the_shape_of_the_picture_is_in_samples_whatever_it_is(
+    aspect: Fraction, shown: tuple[int, int]
+) -> None:
+    file = io.BytesIO(raw_file(padding=40))
+    edit_tracks(file, aspect, known_rate=True)
+    data = file.getvalue()
+    found = ebml.read_element(data, data.index(mkv.TRACKS.to_bytes(4)))
+    assert found is not None
+    (track,) = mkv.parse_tracks(data[found.body : found.end])
+    assert track.sample_aspect == (shown[0] * 576, shown[1] * 720)
+
+
+def test_only_raw_video_is_edited_and_only_before_the_first_cluster() -> None:
+    """Other tracks, and a video track whose pixel format is not where libavformat puts it, stay as they are."""
+    sound = ebml.element(mkv.TRACK_ENTRY, ebml.element(mkv.CODEC_ID_ELEMENT, b"A_PCM/INT/LIT"))
+    bare = ebml.element(mkv.VIDEO, ebml.unsigned_element(mkv.PIXEL_WIDTH, 16))
+    video = ebml.element(mkv.TRACK_ENTRY, ebml.element(mkv.CODEC_ID_ELEMENT, STAND_IN) + bare + ebml.void(30))
+    tracks = ebml.element(mkv.TRACKS, ebml.void(4) + sound + video)
+    # A cluster of unknown size, as live recorders write them, then what looks like a track.
+    data = ebml.element(mkv.EBML_HEADER, b"") + mkv.SEGMENT.to_bytes(4) + b"\xff" + tracks
+    data += mkv.CLUSTER.to_bytes(4) + b"\xff" + tracks
+    file = io.BytesIO(data)
+    edit_tracks(file, Fraction(1), known_rate=True)
+    edited = file.getvalue()
+    assert len(edited) == len(data)
+    assert edited.count(STAND_IN) == edited.count(mkv.CODEC_ID.encode()) == 1
+    assert edited.index(mkv.CODEC_ID.encode()) < edited.index(STAND_IN)
+    assert edited.count(mkv.FOURCC) == edited.count(mkv.CODEC_ID.encode()), "nowhere but within the codec ID"
+    assert edited.count(b"A_PCM/INT/LIT") == 2
+    # An element of unknown size that may not have one ends the search.
+    open_ended = io.BytesIO(ebml.element(mkv.EBML_HEADER, b"") + mkv.TRACKS.to_bytes(4) + b"\xff" + video)
+    with pytest.raises(ValueError, match="no raw video track"):
+        edit_tracks(open_ended, Fraction(1), known_rate=True)
 
 
 def test_a_text_too_long_for_its_room_is_left_out() -> None:

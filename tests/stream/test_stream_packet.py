@@ -159,6 +159,25 @@ def test_each_fault_is_named(offset: int, value: int, says: str) -> None:
         Packet.from_bytes(bytes(data))
 
 
+@pytest.mark.parametrize("size", [(65535, 1), (1, 65535), (1, 1)])
+def test_the_largest_and_least_sides_are_possible(size: tuple[int, int]) -> None:
+    packet = dataclasses.replace(SMALL, width=size[0], height=size[1])
+    assert Packet.from_bytes(packet.to_bytes()) == packet
+
+
+@pytest.mark.parametrize(("duration", "fine"), [(2**63 - 1, True), (2**63, False)])
+def test_a_duration_beyond_63_bits_is_impossible(duration: int, fine: bool) -> None:
+    varint = bytes(duration >> shift & 127 | 128 for shift in range(0, 63, 7)) + bytes([duration >> 63])
+    head = b"MV\x01\x01abcd\x07\x10\x10\x00" + (varint if duration >> 63 else varint[:8] + b"\x7f")
+    head += b"\x01\x00" + bytes(8)
+    data = sealed(head, len(head))
+    if fine:
+        assert Packet.from_bytes(data).duration == duration
+    else:
+        with pytest.raises(DamagedError, match=f"impossible duration, {duration}"):
+            Packet.from_bytes(data)
+
+
 @pytest.mark.parametrize("count", [0, 9, 255])
 def test_part_count_is_bounded(count: int) -> None:
     varint = bytes([count]) if count < 128 else bytes([count & 127 | 128, 1])

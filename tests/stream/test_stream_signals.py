@@ -14,7 +14,9 @@ import pytest
 from maevid.stream.reader import StreamReader
 
 WRITER = """
-import sys, time
+import signal, sys, time
+# Whoever runs the tests in the background of a shell has this signal ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, sys.argv[2])
 from streamfiles import MODEL, WEIGHTS, make_packets, video_info
 from maevid.stream.writer import StreamWriter
