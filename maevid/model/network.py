@@ -52,7 +52,8 @@ class Quantised:
 class Network:
     """Runs one checkpoint on one device. Decisions about probabilities are exact, pixels may differ by one level.
 
-    ``fused`` says whether compiled loops do the element-wise work.
+    ``fused`` says whether compiled loops do the element-wise work, ``entropy_precision`` in which type the entropy
+    networks multiply, in ``entropy_parts`` products for each.
     """
 
     def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
@@ -68,6 +69,7 @@ class Network:
         self._load, self._levels = self._load_unfused, self._levels_unfused
         self._quantise = self._quantise_unfused
         self._restore = self._restore_unfused
+        self.entropy_precision, self.entropy_parts = "float32", 1
         self.fused = placement.device.type == "cpu" and fused.available()
         if self.fused:
             self._fuse()
@@ -87,6 +89,8 @@ class Network:
         if isinstance(model.entropy, EntropyModel):
             self._entropy = fused_entropy = FusedEntropy(model.entropy)
             self._quantise, self._restore = fused_entropy.quantise, fused_entropy.restore
+            self.entropy_precision = str(fused_entropy.levels.dtype).removeprefix("torch.")
+            self.entropy_parts = fused_entropy.levels.parts
         if self.placement.dtype == torch.bfloat16 and self.config.units == "quantiser":
             if isinstance(model.analysis, Analysis) and isinstance(model.synthesis, Synthesis):
                 self._analysis, self._synthesis = (

@@ -21,7 +21,7 @@ _LOG = np.array(
     (1.44269326, -0.72116274, 0.47770593, -0.33924778, 0.21558854, -0.09606626, 0.02049035), np.float32
 )
 _LN_2, _SIGN = _F(np.log(2)), np.uint16(0x8000)
-_ONE_BITS = 127 << 23
+_ONE_BITS, _FRACTION, _BIAS = np.int32(127 << 23), np.int32(0x7FFFFF), _F(127)
 
 
 def _narrow(value: float) -> np.uint16:
@@ -89,15 +89,18 @@ def _magnitudes(y: Floats, out: Halves, start: int, end: int) -> None:
     """log(1 + |y|) into the first half of the channels of ``out``, the same with y's sign into the second."""
     channels = y.shape[1]
     for p in range(start, end):
+        source, plain, signed = y[p], out[p, :channels], out[p, channels:]
         for c in range(channels):
-            bits = np.float32(_ONE + abs(y[p, c])).view(np.int32)
-            fraction = np.int32((bits & 0x7FFFFF) | _ONE_BITS).view(np.float32) - _ONE
+            bits = np.float32(_ONE + abs(source[c])).view(np.int32)
+            fraction = np.int32((bits & _FRACTION) | _ONE_BITS).view(np.float32) - _ONE
             curve = _LOG[6]
             for k in range(5, -1, -1):
                 curve = curve * fraction + _LOG[k]
-            size = _narrow(_LN_2 * (_F((bits >> 23) - 127) + fraction * curve))
-            out[p, c] = size
-            out[p, channels + c] = size | _SIGN if y[p, c] < 0 else size
+            exponent = _F(np.int32(bits >> np.int32(23))) - _BIAS
+            plain[c] = _narrow(_LN_2 * (exponent + fraction * curve))
+        for c in range(channels):
+            # The sign's bit is where bfloat16 has it, too; of -0 it does not count.
+            signed[c] = plain[c] | _SIGN if source[c] < 0 else plain[c]
 
 
 _narrow, _widen = (numba.njit(inner, nogil=True, inline="always") for inner in (_narrow, _widen))

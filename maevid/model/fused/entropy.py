@@ -164,7 +164,7 @@ class FusedEntropy:
         known = numbers(places(features))
         around, seen = NO_FLOATS, known
         if anchors is not None:
-            around, seen = numbers(places(anchors)), self._context(anchors)
+            around, seen = self._around(anchors), self._context(anchors)
         offset = numbers((conditions.first, conditions.second)[number])
         kernels = self.levels.kernels
         outputs = rounding or _Quantising(NO_FLOATS, NO_FLOATS, _NO_INTEGERS)
@@ -185,6 +185,15 @@ class FusedEntropy:
                 results = (means, scales, outputs.decoded, outputs.symbols)
                 share(partial(kernels.predict, *product, *inputs, *sizes, *results), len(where))
                 at = end
+
+    def _around(self, anchors: Tensor) -> npt.NDArray[np.float32]:
+        """What the linear predictor sees of the first pass's latents, (places, ⌈M/2⌉)."""
+        latents = numbers(places(anchors))
+        # Where a place has a channel less, nothing is multiplied by what stands there.
+        out = np.zeros((len(latents), (latents.shape[1] + 1) // 2), np.float32)
+        sizes = anchors.shape[-2] * anchors.shape[-1], anchors.shape[-1]
+        share(partial(loops.gather, latents, *sizes, out), len(latents))
+        return out
 
     def _context(self, anchors: Tensor) -> npt.NDArray[np.float32]:
         """What the second pass sees of the first's latents, (places, M)."""

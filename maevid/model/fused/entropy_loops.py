@@ -31,7 +31,7 @@ Parts = npt.NDArray[Any]
 Places = npt.NDArray[np.int32]
 
 _F = np.float32
-_HALF, _ONE, _ZERO = _F(0.5), _F(1), _F(0)
+_HALF, _ONE, _TWO, _ZERO = _F(0.5), _F(1), _F(2), _F(0)
 _LIMIT = _F(ACTIVATION_LIMIT)
 _INDEX_GAIN, _INDEX_STEP, _INDEX_INVERSE = _F(INDEX_GAIN), _F(INDEX_STEP), _F(1 / INDEX_STEP)
 _LAST_INDEX = _F(SCALES - 1)
@@ -72,6 +72,18 @@ def _compress(x: Floats, step: float, out: Floats, start: int, end: int) -> None
             size = _F(bits - _ONE_BITS) * _UNIT
             value = size if x[p, c] >= 0 else -size
             out[p, c] = min(max(np.floor(value * inverse + _HALF) * step, -_LIMIT), top)
+
+
+def _gather(latents: Floats, per: int, width: int, out: Floats, start: int, end: int) -> None:
+    """Latents of the first pass (places, channels) as the linear predictor takes them, side by side in ``out``."""
+    for p in range(start, end):
+        first = (p % per // width + p % width) % 2
+        near = out[p]
+        for k in range((latents.shape[1] - first + 1) // 2):
+            near[k] = latents[p, first + 2 * k]
+        for k in range(len(near)):
+            grid = np.floor(near[k] * _INPUT_INVERSE + _HALF) * _INPUT_STEP
+            near[k] = min(max(grid, -_INPUT_LIMIT), _INPUT_LIMIT)
 
 
 def _enter(x: Floats, places: Places, step: float, out: Parts, start: int, end: int) -> None:
@@ -169,9 +181,9 @@ def _predict(
 ) -> None:
     """Means and scale indices of the channels first, first + stride, … from a head's product, means before indices.
 
-    ``gain`` (pictures, n) adds to indices. ``anchors`` (places, channels), may be empty, are latents of the first pass,
-    ``taps`` (4, n) the linear predictor's weights of the places above, to the left, to the right and below: those
-    around a latent with anchors. ``index`` and ``symbols`` are (pictures, channels, places).
+    ``gain`` (pictures, n) adds to indices. ``anchors``, may be empty, are what :func:`_gather` makes of the first
+    pass's latents, ``taps`` (4, n) the linear predictor's weights of the places above, to the left, to the right and
+    below: those around a latent with anchors. ``index`` and ``symbols`` are (pictures, channels, places).
 
     Where there are ``latents`` (places, channels), they are rounded to ``symbols`` and ``decoded`` (places, channels),
     and ``mean`` is not touched; without, ``mean`` (rows, n) is what counts.
@@ -190,7 +202,7 @@ def _predict(
         p = places[row]
         means[:] = _ZERO
         if anchors.size:
-            _filter(anchors, taps, p, per, width, first, near, means)
+            _filter(anchors, taps, p, per, width, means)
         _take(raw, row, scale, bias, own)
         added, level = gain[p // per], levels[row - start]
         for k in range(count):
@@ -251,25 +263,26 @@ def _take(raw: Parts, row: int, scale: Floats, bias: Floats, values: Floats) -> 
         for c in range(len(values)):
             values[c] = _F(total[c]) * scale[c] + bias[c]
     else:
+        # In floats, which hold these sums as integers do and convert faster.
         halves, rest = raw[0, row], raw[1, row]
         for c in range(len(values)):
-            values[c] = _F(halves[c] + halves[c] + rest[c]) * scale[c] + bias[c]
+            values[c] = (_TWO * _F(halves[c]) + _F(rest[c])) * scale[c] + bias[c]
 
 
 def _put(values: Floats, inverse: float, out: Parts, row: int) -> None:
     """The levels of values, rounded and clamped, in their parts."""
     limit = _LIMIT * inverse
-    for c in range(len(values)):
-        values[c] = min(max(np.floor(values[c] * inverse + _HALF), -limit), limit - _ONE)
     if out.shape[0] == 1:
         level = out[0, row]
         for c in range(len(values)):
-            level[c] = np.int32(values[c])
+            level[c] = np.int32(min(max(np.floor(values[c] * inverse + _HALF), -limit), limit - _ONE))
     else:
         halves, rest = out[0, row], out[1, row]
         for c in range(len(values)):
-            halves[c] = np.int32(values[c]) >> 1
-            rest[c] = np.int32(values[c]) & 1
+            whole = min(max(np.floor(values[c] * inverse + _HALF), -limit), limit - _ONE)
+            half = np.floor(whole * _HALF)
+            halves[c] = np.int32(half)
+            rest[c] = np.int32(whole - half - half)
 
 
 def _turn(
@@ -298,32 +311,26 @@ def _corners(places: Places, per: int, channels: int, start: int, count: int) ->
     return at
 
 
-def _filter(
-    anchors: Floats, taps: Floats, p: int, per: int, width: int, first: int, near: Floats, total: Floats
-) -> None:
+def _filter(anchors: Floats, taps: Floats, p: int, per: int, width: int, total: Floats) -> None:
     """Add what the linear predictor makes of the latents around a place."""
     place = p % per
     if place >= width:
-        _add_filtered(anchors[p - width], first, taps[0], near, total)
+        _add_products(anchors[p - width], taps[0], total)
     if place % width > 0:
-        _add_filtered(anchors[p - 1], first, taps[1], near, total)
+        _add_products(anchors[p - 1], taps[1], total)
     if place % width < width - 1:
-        _add_filtered(anchors[p + 1], first, taps[2], near, total)
+        _add_products(anchors[p + 1], taps[2], total)
     if place + width < per:
-        _add_filtered(anchors[p + width], first, taps[3], near, total)
+        _add_products(anchors[p + width], taps[3], total)
 
 
-def _add_filtered(latents: Floats, first: int, weight: Floats, near: Floats, total: Floats) -> None:
-    """Add every second latent from ``first`` on, times its weight; ``near`` is a row to work in."""
+def _add_products(near: Floats, weight: Floats, total: Floats) -> None:
     for k in range(len(total)):
-        near[k] = latents[first + 2 * k]
-    for k in range(len(total)):
-        grid = np.floor(near[k] * _INPUT_INVERSE + _HALF) * _INPUT_STEP
-        total[k] += min(max(grid, -_INPUT_LIMIT), _INPUT_LIMIT) * weight[k]
+        total[k] += near[k] * weight[k]
 
 
-_take, _put, _corners, _turn, _add_filtered, _filter = (
-    numba.njit(inner, nogil=True) for inner in (_take, _put, _corners, _turn, _add_filtered, _filter)
+_take, _put, _corners, _turn, _add_products, _filter = (
+    numba.njit(inner, nogil=True) for inner in (_take, _put, _corners, _turn, _add_products, _filter)
 )
 _floats, _read, _row = types.float32[:, ::1], readable(types.float32, 2), readable(types.float32)
 _places, _size, _step = readable(types.int32), types.int64, types.float32
@@ -346,6 +353,7 @@ class Kernels:
 
 activate = loop(_activate, _floats, _read, _size, _step, _step, *_range)
 compress = loop(_compress, _read, _step, _floats, *_range)
+gather = loop(_gather, _read, _size, _size, _floats, *_range)
 restore = loop(_restore, _read, readable(types.float32, 3), _places, *(_size,) * 3, _floats, *_range)
 in_floats = Kernels(types.float32, types.float32)
 in_bytes = Kernels(types.int8, types.int32)
