@@ -116,7 +116,7 @@ def onnx_runtime(path: Path) -> Run:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda x: session.run(None, {"x": x})[0]  # type: ignore[no-any-return]
+    return lambda x: session.run(None, {"x": x})[0]
 
 
 def open_vino(path: Path, precision: str, threads: int) -> Run:
@@ -223,9 +223,9 @@ def speed(codec: MaeCodec, options: argparse.Namespace, folder: Path) -> None:
     }
     jobs = {"analysis": "encode", "synthesis": "decode"}
     print(f"{codec.name}, {width}x{options.height}, {count} threads: wall (processor) ms a picture")
-    for name in ("encode", "decode"):
-        wall, spent = middle["the codec", name]
-        print(f"  {name} as it is {wall:.0f} ({spent:.0f})")
+    for job in ("encode", "decode"):
+        wall, spent = middle["the codec", job]
+        print(f"  {job} as it is {wall:.0f} ({spent:.0f})")
     for way in ("as it is", *found.ways):
         cells = []
         for part, job in jobs.items():

@@ -91,10 +91,10 @@ def main() -> None:
         wide = given[1].shape[2:].numel() > 1
         return (spatial if wide else pointwise)(convolve, (given, more))
 
-    F.conv2d = named  # type: ignore[assignment]
+    F.conv2d = named
     jobs = {"encode": lambda: codec.encode(frame, options.index), "decode": lambda: codec.decode(packet)}
     for name, job in jobs.items():
-        job()
+        job()  # type: ignore[no-untyped-call]
         rounds = [shares(job) for _ in range(options.rounds)]
         middle = {kind: median(one[kind] for one in rounds) for kind in (*KINDS.values(), OTHER)}
         whole = sum(middle.values())

@@ -269,7 +269,7 @@ def _take(raw: Parts, row: int, scale: Floats, bias: Floats, values: Floats) -> 
             values[c] = (_TWO * _F(halves[c]) + _F(rest[c])) * scale[c] + bias[c]
 
 
-def _put(values: Floats, inverse: float, out: Parts, row: int) -> None:
+def _put(values: Floats, inverse: np.float32, out: Parts, row: int) -> None:
     """The levels of values, rounded and clamped, in their parts."""
     limit = _LIMIT * inverse
     if out.shape[0] == 1:

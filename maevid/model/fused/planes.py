@@ -33,13 +33,13 @@ def load(frames: Sequence[tuple[Plane, Plane, Plane]], rows: int, columns: int) 
     return out.view(len(frames), rows, columns, INPUTS).permute(0, 3, 1, 2)
 
 
-def levels(blocks: Tensor, height: int, width: int) -> list[tuple[Plane, Plane, Plane]]:
+def levels(decoded: Tensor, height: int, width: int) -> list[tuple[Plane, Plane, Plane]]:
     """Blocks (B, 96, h, w) around zero, bfloat16, to planes of a picture of ``height`` × ``width`` luma samples."""
-    batch, _, rows, columns = blocks.shape
+    batch, _, rows, columns = decoded.shape
     half = (batch, -(-height // _PER_SIDE), -(-width // _PER_SIDE))
     planes = [np.empty(size, np.uint8) for size in ((batch, height, width), half, half)]
     share(
-        partial(_to_planes, numbers(places(blocks)), _of_halves(), rows, columns, *planes),
+        partial(_to_planes, numbers(places(decoded)), _of_halves(), rows, columns, *planes),
         batch * rows * columns,
     )
     return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(batch)]
