@@ -28,6 +28,16 @@ def compiled(function: Callable[..., Any], signature: Any) -> tuple[Any, bool]:
         return numba.njit(signature, cache=False, **options)(function), False
 
 
+def loop(function: Callable[..., None], *arguments: Any) -> Any:
+    """The same of a function that gives nothing, for arguments of these types."""
+    return compiled(function, types.void(*arguments))[0]
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A function for compiled ones to call, as if it stood in them."""
+    return numba.njit(function, nogil=True, inline="always")
+
+
 def readable(element: Any, dimensions: int = 1) -> Any:
     """The type of a contiguous array that is only read."""
     return types.Array(element, dimensions, "C", readonly=True)

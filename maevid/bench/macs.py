@@ -41,10 +41,10 @@ def count_macs(network: Network) -> Macs:
     blocks = network.load([(planes[0], planes[1], planes[2])])
     with OperatorHook() as analysis:
         latents = network.analyse(blocks, indices)
-    with OperatorHook() as quantise:
+    with OperatorHook(network.entropy_parts) as quantise:
         quantised = network.quantise(latents, indices)
     conditions = network.conditions(indices)
-    with OperatorHook() as entropy:
+    with OperatorHook(network.entropy_parts) as entropy:
         features = network.features(quantised.hyper.cpu().numpy(), conditions, *latents.shape[-2:])
         network.first(features, conditions)
         if network.two_passes:
@@ -52,6 +52,6 @@ def count_macs(network: Network) -> Macs:
     with OperatorHook() as synthesis:
         network.synthesise(quantised.latents, indices, SIDE, SIDE)
     counts = [hook.work.total_macs / SIDE**2 for hook in (analysis, quantise, entropy, synthesis)]
-    # The compiled loops have the linear predictor's four taps in them, where no hook sees them.
-    hidden = 4 * network.config.latents / ALIGNMENT**2 if network.fused and network.two_passes else 0.0
+    # The compiled loops have the linear predictor's four taps in them, for every second latent: no hook sees them.
+    hidden = 2 * network.config.latents / ALIGNMENT**2 if network.fused and network.two_passes else 0.0
     return Macs(counts[0], counts[1] - counts[2], counts[2] + hidden, counts[3])

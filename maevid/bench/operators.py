@@ -32,12 +32,14 @@ class OperatorHook(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered, every operator of this thread is added to ``work``.
 
     Additions of biases, activations, copies and the like count no multiply-accumulate operations. On a GPU each
-    operator is waited for, so that its time is its own.
+    operator is waited for, so that its time is its own. ``byte_parts`` int8 products count as one operation: so many
+    does it take where a factor has more than eight bits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, byte_parts: int = 1) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.work = Work()
+        self._byte_parts = byte_parts
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -49,7 +51,7 @@ class OperatorHook(TorchDispatchMode):  # type: ignore[no-untyped-call]
         seconds = time.perf_counter() - began
         count = _COUNTS.get(func.overloadpacket)
         kind, macs = ("other", 0) if count is None else count(args, out)
-        self.work.macs[kind] += macs
+        self.work.macs[kind] += macs // self._byte_parts if func.overloadpacket is _ATEN._int_mm else macs
         self.work.seconds[kind] += seconds
         return out
 
@@ -76,6 +78,7 @@ _COUNTS: dict[Any, Callable[[tuple[Any, ...], Tensor], tuple[str, int]]] = {
     _ATEN.linear: _product(0),
     _ATEN.matmul: _product(0),
     _ATEN.mm: _product(0),
+    _ATEN._int_mm: _product(0),
     _ATEN.bmm: _product(0),
     _ATEN.addmm: _product(1),
     _ATEN.baddbmm: _product(1),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from maevid.bench.macs import Macs, count_macs
 from maevid.bench.operators import OperatorHook
@@ -98,8 +100,9 @@ def _round(codec: MaeCodec, frame: Frame, rate_index: int) -> dict[str, float]:
     clock = _Clock(network)
     for name, kind in _peaks(network).items():
         matrix = torch.ones(PEAK_SIDE, PEAK_SIDE, dtype=kind, device=network.placement.device)
+        product = torch._int_mm if kind == torch.int8 else torch.mm
         with torch.inference_mode():
-            clock(name, lambda matrix=matrix: [torch.mm(matrix, matrix) for _ in range(_PRODUCTS)])  # type: ignore[misc]
+            clock(name, partial(_multiply, product, matrix))
         clock.seconds[name] /= _PRODUCTS
     indices = network.index_tensor([rate_index])
     blocks = clock("conversion", lambda: network.load([frame.planes]))
@@ -121,6 +124,11 @@ def _round(codec: MaeCodec, frame: Frame, rate_index: int) -> dict[str, float]:
     return clock.seconds
 
 
+def _multiply(product: Callable[[Tensor, Tensor], Tensor], matrix: Tensor) -> None:
+    for _ in range(_PRODUCTS):
+        product(matrix, matrix)
+
+
 def _parts(
     network: Network, frame: Frame, rate_index: int, seconds: dict[str, float], repeat: int
 ) -> list[NetworkPart]:
@@ -132,7 +140,7 @@ def _parts(
     transforms = str(network.placement.dtype).removeprefix("torch.")
     works: list[tuple[str, str, Callable[[], object]]] = [
         ("analysis", transforms, lambda: network.analyse(blocks, indices)),
-        ("entropy networks", "float32", lambda: network.quantise(latents, indices)),
+        ("entropy networks", network.entropy_precision, lambda: network.quantise(latents, indices)),
         ("synthesis", transforms, lambda: network.synthesise(decoded, indices, frame.height, frame.width)),
     ]
     shares: dict[str, list[dict[str, float]]] = {name: [] for name, _, _ in works}
@@ -140,7 +148,7 @@ def _parts(
     for _ in range(repeat):
         for name, _, work in works:
             began = time.perf_counter()
-            with OperatorHook() as hook:
+            with OperatorHook(network.entropy_parts) as hook:
                 work()
             whole = time.perf_counter() - began
             shares[name].append({kind: s / whole for kind, s in hook.work.seconds.items()})
@@ -160,8 +168,9 @@ def _parts(
 
 
 def _peaks(network: Network) -> dict[str, torch.dtype]:
-    """Precisions whose peak is of interest: that of the transforms, and the entropy networks' float32."""
-    return {str(kind).removeprefix("torch."): kind for kind in (network.placement.dtype, torch.float32)}
+    """Precisions whose peak is of interest: those of the transforms' and of the entropy networks' products."""
+    kinds = (network.placement.dtype, getattr(torch, network.entropy_precision))
+    return {str(kind).removeprefix("torch."): kind for kind in kinds}
 
 
 class _Clock:

@@ -27,6 +27,7 @@ from maevid.model.prior import (
     HyperAnalysis,
     anchor_mask,
 )
+from maevid.model.representation import CHROMA_STEP, LUMA_STEP
 from maevid.model.transforms import ALIGNMENT, Analysis, Gains, Synthesis
 from maevid.video.frame import Plane
 
@@ -51,7 +52,8 @@ class Quantised:
 class Network:
     """Runs one checkpoint on one device. Decisions about probabilities are exact, pixels may differ by one level.
 
-    ``fused`` says whether compiled loops do the element-wise work.
+    ``fused`` says whether compiled loops do the element-wise work, ``entropy_precision`` in which type the entropy
+    networks multiply, in ``entropy_parts`` products for each.
     """
 
     def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
@@ -60,12 +62,14 @@ class Network:
         self.model = checkpoint.model().to(placement.device)
         self.model.requires_grad_(False)
         self.two_passes = self.model.entropy.two_passes
-        self._analysis: Callable[[Tensor, Gains], Tensor] = self.model.analysis
+        self._analysis: Callable[[Tensor, Gains], Tensor] = self._analyse_unfused
         self._hyper_analysis: Callable[[Tensor, Gains], Tensor] = self.model.hyper_analysis
         self._synthesis: Callable[[Tensor, Gains], Tensor] = self.model.synthesis
         self._entropy: FusedEntropy | EntropyModel | FactorizedModel = self.model.entropy
+        self._load, self._levels = self._load_unfused, self._levels_unfused
         self._quantise = self._quantise_unfused
         self._restore = self._restore_unfused
+        self.entropy_precision, self.entropy_parts = "float32", 1
         self.fused = placement.device.type == "cpu" and fused.available()
         if self.fused:
             self._fuse()
@@ -77,6 +81,7 @@ class Network:
         self.hyper_table = stored.hyper_index.numpy().astype(np.int16)
 
     def _fuse(self) -> None:
+        from maevid.model.fused import planes
         from maevid.model.fused.entropy import FusedEntropy
         from maevid.model.fused.transforms import FusedAnalysis, FusedHyperAnalysis, FusedSynthesis
 
@@ -84,12 +89,15 @@ class Network:
         if isinstance(model.entropy, EntropyModel):
             self._entropy = fused_entropy = FusedEntropy(model.entropy)
             self._quantise, self._restore = fused_entropy.quantise, fused_entropy.restore
+            self.entropy_precision = str(fused_entropy.levels.dtype).removeprefix("torch.")
+            self.entropy_parts = fused_entropy.levels.parts
         if self.placement.dtype == torch.bfloat16 and self.config.units == "quantiser":
             if isinstance(model.analysis, Analysis) and isinstance(model.synthesis, Synthesis):
                 self._analysis, self._synthesis = (
                     FusedAnalysis(model.analysis),
                     FusedSynthesis(model.synthesis),
                 )
+                self._load, self._levels = planes.load, planes.levels
             if isinstance(model.hyper_analysis, HyperAnalysis):
                 self._hyper_analysis = FusedHyperAnalysis(model.hyper_analysis)
 
@@ -118,17 +126,19 @@ class Network:
         return torch.tensor(list(rate_indices), device=self.placement.device)
 
     def load(self, frames: Sequence[tuple[Plane, Plane, Plane]]) -> Tensor:
-        """Planes of frames of one size as the transform takes them, in 0..1, edges repeated up to multiples of 16."""
+        """Planes of frames of one size as :meth:`analyse` takes them, edges repeated up to multiples of 16."""
         height, width = frames[0][0].shape
-        below, right = -height % ALIGNMENT, -width % ALIGNMENT
+        step = ALIGNMENT // LUMA_STEP
+        return self._load(frames, -(-height // ALIGNMENT) * step, -(-width // ALIGNMENT) * step)
+
+    def _load_unfused(self, frames: Sequence[tuple[Plane, Plane, Plane]], rows: int, columns: int) -> Tensor:
         stacks = []
         for number in range(3):
             stack = np.stack([frame[number] for frame in frames])[:, None]
-            share = 1 if number == 0 else 2
-            rows = (height + below) // share - stack.shape[2]
-            columns = (width + right) // share - stack.shape[3]
-            if rows or columns:
-                stack = np.pad(stack, ((0, 0), (0, 0), (0, rows), (0, columns)), mode="edge")
+            side = LUMA_STEP if number == 0 else CHROMA_STEP
+            below, right = rows * side - stack.shape[2], columns * side - stack.shape[3]
+            if below or right:
+                stack = np.pad(stack, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
             stacks.append(torch.from_numpy(stack).to(self.placement.device, non_blocking=True))
         return self.model.representation.load(stacks[0], stacks[1], stacks[2])
 
@@ -136,7 +146,10 @@ class Network:
     def analyse(self, source: Tensor, rate_indices: Tensor) -> Tensor:
         """What :meth:`load` gives to unrounded latents (B, M, h, w) in quantiser units; float work, encoder only."""
         with self._autocast():
-            latents: Tensor = self._analysis(source - 0.5, self._rows(rate_indices))
+            return self._analysis(source, self._rows(rate_indices))
+
+    def _analyse_unfused(self, source: Tensor, gains: Gains) -> Tensor:
+        latents: Tensor = self.model.analysis(source - 0.5, gains)
         return latents
 
     @torch.inference_mode()
@@ -215,11 +228,14 @@ class Network:
         """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples."""
         with self._autocast():
             decoded = self._synthesis(latents, self._rows(rate_indices))
+        return self._levels(decoded, height, width)
+
+    def _levels_unfused(self, decoded: Tensor, height: int, width: int) -> list[tuple[Plane, Plane, Plane]]:
         planes = []
         for number, plane in enumerate(self.model.representation.levels(decoded.add_(0.5))):
             rows, columns = (height, width) if number == 0 else ((height + 1) // 2, (width + 1) // 2)
             planes.append(plane[:, 0, :rows, :columns].contiguous().cpu().numpy())
-        return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(latents))]
+        return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(decoded))]
 
     def hyper_size(self, height: int, width: int) -> tuple[int, int, int]:
         """Shape (Z, rows, columns) of the hyper-latents of a ``height`` × ``width`` picture."""

@@ -68,11 +68,12 @@ class Representation(ABC):
 
     def levels(self, x: Tensor) -> Planes:
         """As :meth:`unpack`, rounded and clipped to uint8."""
-        y, u, v = (_to_levels(plane) for plane in self.unpack(x))
+        y, u, v = (to_levels(plane) for plane in self.unpack(x))
         return y, u, v
 
 
-def _to_levels(x: Tensor) -> Tensor:
+def to_levels(x: Tensor) -> Tensor:
+    """Samples in 0..1 as bytes."""
     return x.mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
@@ -95,7 +96,7 @@ class Blocks(Representation):
         return self.pack(y, u, v).to(torch.float32, memory_format=torch.channels_last).div_(255)
 
     def levels(self, x: Tensor) -> Planes:
-        return self.unpack(_to_levels(x))
+        return self.unpack(to_levels(x))
 
 
 class Rgb(Representation):

@@ -20,6 +20,7 @@ import torch
 
 from maevid.codec.interface import CodecOptions
 from maevid.codec.mae import MaeCodec, open_mae
+from maevid.model import fused
 from maevid.model.integer import IntegerPointwise
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame
@@ -70,13 +71,25 @@ def in_channels_last() -> MaeCodec:
 
 def with_permuted_sums() -> MaeCodec:
     """Every 1×1 layer adds its products in an order of its own."""
-    codec = opened()
+    with pytest.MonkeyPatch.context() as patch:
+        # The compiled loops take the layers' weights when they are made.
+        patch.setattr(fused, "available", lambda: False)
+        codec = opened()
     random = torch.Generator().manual_seed(3)
     for layer in codec.network.model.modules():
         if isinstance(layer, IntegerPointwise):
             order = torch.randperm(layer.weight.shape[1], generator=random)
             layer.weight = torch.nn.Parameter(layer.weight[:, order].contiguous(), requires_grad=False)
             layer.register_forward_pre_hook(lambda _, given, order=order: (given[0][:, order], *given[1:]))
+    return codec
+
+
+def in_float32() -> MaeCodec:
+    """As where int8 is not fast, or not known to be exact."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("maevid.model.fused.products.bytes_multiply_fast", lambda: False)
+        codec = opened()
+    assert codec.network.entropy_precision == "float32"
     return codec
 
 
@@ -95,6 +108,7 @@ def coded(float32: MaeCodec, hall_frames: list[Frame]) -> list[tuple[Packet, np.
         (opened("bfloat16"), threads(2)),
         (in_channels_last(), nullcontext()),
         (with_permuted_sums(), nullcontext()),
+        (in_float32(), nullcontext()),
     ]
     for codec, state in encoders:
         with state:
@@ -117,6 +131,7 @@ DECODERS: dict[str, tuple[Callable[[], MaeCodec], Callable[[], AbstractContextMa
     "no oneDNN": (opened, lambda: torch.backends.mkldnn.flags(enabled=False)),
     "channels last": (in_channels_last, nullcontext),
     "permuted sums": (with_permuted_sums, nullcontext),
+    "products in float32": (in_float32, nullcontext),
     "caller's autocast": (opened, lambda: torch.autocast("cpu", torch.bfloat16)),
     "caller's default type": (opened, lambda: default_type(torch.float64)),
     "caller's default type, bfloat16": (opened, lambda: default_type(torch.bfloat16)),

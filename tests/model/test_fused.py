@@ -16,6 +16,8 @@ from maevid.bench.pictures import synthetic_frames
 from maevid.codec.interface import CodecOptions
 from maevid.codec.mae import MaeCodec, open_mae
 from maevid.model import fused
+from maevid.model.fused.products import Levels, Product
+from maevid.model.integer import IntegerPointwise
 from maevid.model.network import Network
 from maevid.model.workers import share, side_by_side
 from maevid.video.frame import Frame
@@ -135,3 +137,22 @@ def test_loops_go_on_in_a_forked_process(quick: MaeCodec, threads: None) -> None
         os._exit(0 if sorted(again) == [0, 500, 500, 1000] else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert sorted(done) == [0, 500, 500, 1000]
+
+
+def test_weights_at_the_ends_of_int8_are_taken_whole() -> None:
+    levels = Levels(2.0**-5)
+    layer = IntegerPointwise(3, 4, levels.step)
+    whole = torch.tensor([[-128, 127, 1], [64, -3, 5], [-64, 2, 0], [0, 0, 0]], dtype=torch.float32)
+    layer.weight = torch.nn.Parameter(
+        whole * torch.tensor([1.0, 0.5, 0.25, 1.0])[:, None], requires_grad=False
+    )
+    product = Product(layer, levels)
+    activations = torch.tensor([[-256, 255, 77], [255, -256, 1]])
+    parts = levels.empty(2, 3)
+    if levels.parts == 2:
+        parts[0], parts[1] = activations >> 1, activations & 1
+    else:
+        parts[0] = activations
+    raw = product(parts).astype(np.float64)
+    found = (2 * raw[0] + raw[1] if levels.parts == 2 else raw[0]) * product.scale
+    assert np.array_equal(found, activations.double() * levels.step @ layer.weight.double().T)

@@ -13,7 +13,9 @@ from functools import cache
 def available() -> bool:
     """Whether the compiled loops work here; the log says if not."""
     try:
-        import maevid.model.fused.compiled  # noqa: F401
+        import maevid.model.fused.compiled
+        import maevid.model.fused.entropy_loops
+        import maevid.model.fused.planes  # noqa: F401
     # Numba refuses an unknown NumPy, Python or processor with errors of many classes; coding must go on.
     except Exception as reason:
         logging.getLogger(__name__).warning(

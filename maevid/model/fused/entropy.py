@@ -1,8 +1,15 @@
-"""The entropy model on its exact arithmetic, for coding on the CPU: the same numbers as :class:`EntropyModel`'s."""
+"""The entropy model on its exact arithmetic, for coding on the CPU: the same numbers as :class:`EntropyModel`'s.
+
+Place by place, what is coded in a pass is every second channel; only those are computed. What comes before a head's
+output and the head itself are done for so many places at once as the processor's cache holds.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +17,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maevid.model.fused import compiled
+from maevid.model.fused import entropy_loops as loops
 from maevid.model.fused.places import NO_FLOATS, numbers, pictures, places
-from maevid.model.integer import LEAKY_SLOPE, IntegerPointwise
+from maevid.model.fused.products import Levels, Product
+from maevid.model.integer import LEAKY_SLOPE
 from maevid.model.prior import HYPER_LIMIT, HYPER_STEP, Conditions, EntropyModel, ParameterHead
 from maevid.model.workers import share
 
 FIRST, SECOND, EVERYWHERE = 0, 1, 2
 """Which latents: those of the first pass, of the second, or all where there is one pass."""
+ROWS = 512
+"""Places at once for each thread."""
+_NO_INTEGERS = np.empty((0, 0, 0), np.int32)
+
+
+@dataclass(frozen=True)
+class _Quantising:
+    """What the encoder's rounding reads and writes (see :func:`.entropy_loops._predict`)."""
+
+    latents: npt.NDArray[np.float32]
+    decoded: npt.NDArray[np.float32]
+    symbols: npt.NDArray[np.int32]
+
+
+class _Group:
+    """Places whose latents of the channels first, first + stride, … are coded in a pass, and what computes those."""
+
+    def __init__(self, head: ParameterHead, levels: Levels, parity: int, which: int, channels: int) -> None:
+        self.parity = parity
+        self.stride = 1 if which == EVERYWHERE else 2
+        self.first = 0 if which == EVERYWHERE else (parity + which) % 2
+        self.channels = torch.arange(self.first, channels, self.stride)
+        outputs = torch.cat((self.channels, channels + self.channels))
+        self.out = Product(head.out, levels, outputs)
+
+    def of(self, per_channel: Tensor) -> npt.NDArray[np.float32]:
+        """The group's channels of what is there for all, (·, M)."""
+        return numbers(per_channel[:, self.channels])
 
 
 class FusedEntropy:
@@ -25,45 +61,45 @@ class FusedEntropy:
 
     def __init__(self, model: EntropyModel) -> None:
         self.model = model
-        self.taps = NO_FLOATS
+        self.levels = levels = Levels(model.step)
+        self.channels = len(model.head_1.out.weight) // 2
+        hidden = len(model.head_1.hidden.weight)
+        # Four places' channels, one place after the other.
+        self._up = Product(model.up_2, levels, torch.arange(4 * hidden).view(-1, 4).t().flatten())
         self._passes = (FIRST, SECOND) if model.two_passes else (EVERYWHERE,)
+        self._hidden = [Product(model.head_1.hidden, levels)]
+        self._groups = [self._grouped(model.head_1, self._passes[0])]
+        self._taps = torch.empty((0, self.channels), dtype=torch.float32)
         if model.two_passes:
+            self._mix = Product(model.context_mix, levels)
+            self._hidden.append(Product(model.head_2.hidden, levels))
+            self._groups.append(self._grouped(model.head_2, SECOND))
             around = model.predictor.weight[:, 0].detach()
-            self.taps = numbers(torch.stack([around[:, r, c] for r, c in ((0, 1), (1, 0), (1, 2), (2, 1))]))
+            self._taps = torch.stack([around[:, r, c] for r, c in ((0, 1), (1, 0), (1, 2), (2, 1))])
+
+    def _grouped(self, head: ParameterHead, which: int) -> list[_Group]:
+        parities = (EVERYWHERE,) if which == EVERYWHERE else (0, 1)
+        groups = [_Group(head, self.levels, parity, which, self.channels) for parity in parities]
+        return [group for group in groups if len(group.channels)]
 
     def features(self, z: Tensor, conditions: Conditions, height: int, width: int) -> Tensor:
         """As :meth:`EntropyModel.features`."""
         model = self.model
         x = model.up_1(z.clamp(-HYPER_LIMIT, HYPER_LIMIT) * HYPER_STEP)
         x = self._activate(F.pixel_shuffle(x, 2), conditions.hyper, LEAKY_SLOPE)
-        x = self._activate(model.spatial_1(x))
-        x = F.pixel_shuffle(self._activate(model.up_2(x), slope=LEAKY_SLOPE), 2)
-        x = self._activate(model.spatial_2(x.contiguous(memory_format=torch.channels_last)))
+        x = self._activate(self._rise(self._activate(model.spatial_1(x))))
         return x[:, :, :height, :width].contiguous(memory_format=torch.channels_last)
 
-    def first(
-        self, features: Tensor, conditions: Conditions, index: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Means (B, M, h, w) and scale indices, uint8, of the first pass; of the second's latents neither counts.
+    def first(self, features: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """Means and scale indices of the first pass: (B, M, h, w), uint8, of the second's latents zero.
 
-        Indices go into ``index`` where it is given.
+        What the means are like is known to :meth:`restore` alone.
         """
-        raw = self._head(self.model.head_1, features, conditions.first)
-        return self._predict(raw, conditions, NO_FLOATS, self._passes[0], index)
+        return self._means(0, features, conditions, None)
 
-    def second(
-        self, features: Tensor, anchors: Tensor, conditions: Conditions, index: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def second(self, features: Tensor, anchors: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
         """The same of the second pass; ``anchors`` (B, M, h, w) need to be right where the first pass codes."""
-        model = self.model
-        latents = places(anchors)
-        seen = torch.empty_like(latents)
-        source, target = numbers(latents), numbers(seen)
-        share(partial(compiled.compress, source, model.step, target), len(source))
-        x = self._activate(model.context_spatial(pictures(seen, anchors)))
-        x = self._activate(model.context_mix(x), added=features)
-        raw = self._head(model.head_2, x, conditions.second)
-        return self._predict(raw, conditions, source, SECOND, index)
+        return self._means(1, features, conditions, anchors)
 
     def quantise(
         self, latents: Tensor, features: Tensor, conditions: Conditions
@@ -73,18 +109,10 @@ class FusedEntropy:
         decoded = torch.zeros_like(rows)
         symbols = torch.empty(latents.shape, dtype=torch.int32)
         index = torch.empty(latents.shape, dtype=torch.uint8)
-        before, after = numbers(rows), numbers(decoded)
-        integers, scales = (numbers(t.flatten(2)) for t in (symbols, index))
-        sizes = latents.shape[-2] * latents.shape[-1], latents.shape[-1]
-        for which in self._passes:
-            if which == SECOND:
-                mean, _ = self.second(features, pictures(decoded, latents), conditions, index)
-            else:
-                mean, _ = self.first(features, conditions, index)
-            loop = partial(
-                compiled.quantise, before, numbers(places(mean)), scales, *sizes, which, after, integers
-            )
-            share(loop, len(before))
+        rounding = _Quantising(numbers(rows), numbers(decoded), numbers(symbols.flatten(2)))
+        for number in range(len(self._passes)):
+            anchors = pictures(decoded, latents) if number else None
+            self._predict(number, features, conditions, anchors, index, NO_FLOATS, rounding)
         return symbols, index, pictures(decoded, latents)
 
     def restore(self, mean: Tensor, symbols: Tensor, before: Tensor | None) -> Tensor:
@@ -92,48 +120,146 @@ class FusedEntropy:
 
         After the first of two passes, only its latents are right.
         """
-        rows = places(mean)
-        decoded = torch.zeros_like(rows) if before is None else places(before)
-        which = self._passes[0] if before is None else SECOND
-        sizes = mean.shape[-2] * mean.shape[-1], mean.shape[-1]
-        loop = partial(
-            compiled.restore, numbers(rows), numbers(symbols.flatten(2)), *sizes, which, numbers(decoded)
-        )
-        share(loop, len(rows))
-        return pictures(decoded, mean)
+        batch, channels, height, width = symbols.shape
+        size = (batch * height * width, channels)
+        rows = torch.zeros(size, dtype=torch.float32) if before is None else places(before)
+        decoded, levels = numbers(rows), numbers(symbols.flatten(2))
+        at = 0
+        for group in self._groups[0 if before is None else 1]:
+            where = _places_of(group.parity, batch, height, width)
+            end = at + len(where) * len(group.channels)
+            means = numbers(mean[at:end].view(len(where), len(group.channels)))
+            sizes = height * width, group.first, group.stride
+            share(partial(loops.restore, means, levels, where, *sizes, decoded), len(where))
+            at = end
+        return pictures(rows, symbols)
 
-    def _head(self, head: ParameterHead, features: Tensor, offset: Tensor) -> Tensor:
-        hidden: IntegerPointwise = head.hidden
-        out: Tensor = head.out(self._activate(hidden(features), offset, LEAKY_SLOPE))
-        return out
-
-    def _activate(
-        self, x: Tensor, offset: Tensor | None = None, slope: float = 1.0, added: Tensor | None = None
-    ) -> Tensor:
-        """clamp(round(leaky(x + offset + added))), over x where that is possible."""
-        rows = places(x)
-        target = numbers(rows)
-        by_picture = NO_FLOATS if offset is None else numbers(offset)
-        more = NO_FLOATS if added is None else numbers(places(added))
-        per, step = x.shape[-2] * x.shape[-1], self.model.step
-        share(partial(compiled.activate, target, by_picture, more, per, slope, step), len(target))
-        return pictures(rows, x)
+    def _means(
+        self, number: int, features: Tensor, conditions: Conditions, anchors: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Means of all groups of a pass, one after the other, and scale indices."""
+        batch, _, height, width = features.shape
+        index = torch.zeros((batch, self.channels, height, width), dtype=torch.uint8)
+        counts = [
+            len(_places_of(group.parity, batch, height, width)) * len(group.channels)
+            for group in self._groups[number]
+        ]
+        mean = torch.empty(sum(counts), dtype=torch.float32)
+        self._predict(number, features, conditions, anchors, index, numbers(mean), None)
+        return mean, index
 
     def _predict(
         self,
-        raw: Tensor,
+        number: int,
+        features: Tensor,
         conditions: Conditions,
-        anchors: npt.NDArray[np.float32],
-        which: int,
-        index: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        rows = places(raw)
-        channels = rows.shape[1] // 2
-        mean = torch.empty((len(rows), channels), dtype=torch.float32)
-        if index is None:
-            index = torch.zeros((raw.shape[0], channels, *raw.shape[-2:]), dtype=torch.uint8)
-        sizes = raw.shape[-2] * raw.shape[-1], raw.shape[-1]
-        inputs = numbers(rows), numbers(conditions.scale_index), anchors, self.taps
-        loop = partial(compiled.predict, *inputs, *sizes, which, numbers(mean), numbers(index.flatten(2)))
-        share(loop, len(rows))
-        return pictures(mean, raw), index
+        anchors: Tensor | None,
+        index: Tensor,
+        mean: npt.NDArray[np.float32],
+        rounding: _Quantising | None,
+    ) -> None:
+        """Fill ``index`` and, to decode, ``mean`` or, to encode, what ``rounding`` has, for a pass."""
+        batch, _, height, width = features.shape
+        per = height * width
+        known = numbers(places(features))
+        around, seen = NO_FLOATS, known
+        if anchors is not None:
+            around, seen = self._around(anchors), self._context(anchors)
+        offset = numbers((conditions.first, conditions.second)[number])
+        kernels = self.levels.kernels
+        outputs = rounding or _Quantising(NO_FLOATS, NO_FLOATS, _NO_INTEGERS)
+        scales = numbers(index.flatten(2))
+        at = 0
+        for group in self._groups[number]:
+            gain, taps = group.of(conditions.scale_index), group.of(self._taps)
+            for where in _parts(_places_of(group.parity, batch, height, width)):
+                x = self._enter(seen, where)
+                if anchors is not None:
+                    x = self._carry_on(self._mix, x, where, NO_FLOATS, known, per, 1.0)
+                x = self._carry_on(self._hidden[number], x, where, offset, NO_FLOATS, per, LEAKY_SLOPE)
+                end = at + (0 if rounding else len(where) * len(group.channels))
+                product = (group.out(x), group.out.scale, group.out.bias)
+                inputs = (gain, around, taps, outputs.latents, where)
+                sizes = (per, width, group.first, group.stride)
+                means = mean[at:end].reshape(-1, len(group.channels)) if end > at else NO_FLOATS
+                results = (means, scales, outputs.decoded, outputs.symbols)
+                share(partial(kernels.predict, *product, *inputs, *sizes, *results), len(where))
+                at = end
+
+    def _around(self, anchors: Tensor) -> npt.NDArray[np.float32]:
+        """What the linear predictor sees of the first pass's latents, (places, ⌈M/2⌉)."""
+        latents = numbers(places(anchors))
+        # Where a place has a channel less, nothing is multiplied by what stands there.
+        out = np.zeros((len(latents), (latents.shape[1] + 1) // 2), np.float32)
+        sizes = anchors.shape[-2] * anchors.shape[-1], anchors.shape[-1]
+        share(partial(loops.gather, latents, *sizes, out), len(latents))
+        return out
+
+    def _context(self, anchors: Tensor) -> npt.NDArray[np.float32]:
+        """What the second pass sees of the first's latents, (places, M)."""
+        model = self.model
+        latents = places(anchors)
+        seen = torch.empty_like(latents)
+        source, target = numbers(latents), numbers(seen)
+        share(partial(loops.compress, source, model.step, target), len(source))
+        return numbers(places(model.context_spatial(pictures(seen, anchors))))
+
+    def _rise(self, x: Tensor) -> Tensor:
+        """Activations (B, H, h, w) through the second upsampling, its activation and its filter: twice as wide."""
+        batch, hidden, height, width = x.shape
+        source = numbers(places(x))
+        risen = torch.empty((4 * len(source), hidden), dtype=torch.float32)
+        up, target = self._up, numbers(risen)
+        for where in _parts(_places_of(EVERYWHERE, batch, height, width)):
+            product = (up(self._enter(source, where)), up.scale, up.bias)
+            options = (where, 2 * width, LEAKY_SLOPE, self.levels.step)
+            share(partial(self.levels.kernels.rise, *product, *options, target), len(where))
+        above = risen.view(batch, 2 * height, 2 * width, hidden).permute(0, 3, 1, 2)
+        out: Tensor = self.model.spatial_2(above)
+        return out
+
+    def _enter(self, x: npt.NDArray[np.float32], where: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
+        """Levels of features (places, channels) at some places."""
+        out = self.levels.empty(len(where), x.shape[1])
+        share(partial(self.levels.kernels.enter, x, where, self.levels.step, out), len(where))
+        return out
+
+    def _carry_on(
+        self,
+        layer: Product,
+        x: npt.NDArray[Any],
+        where: npt.NDArray[np.int32],
+        offset: npt.NDArray[np.float32],
+        added: npt.NDArray[np.float32],
+        per: int,
+        slope: float,
+    ) -> npt.NDArray[Any]:
+        """Levels before a layer to those after it and its activation."""
+        out = self.levels.empty(len(where), len(layer.scale))
+        inputs = (layer(x), layer.scale, layer.bias, offset, added, where)
+        share(partial(self.levels.kernels.carry_on, *inputs, per, slope, self.levels.step, out), len(where))
+        return out
+
+    def _activate(self, x: Tensor, offset: Tensor | None = None, slope: float = 1.0) -> Tensor:
+        """clamp(round(leaky(x + offset))), over x where that is possible."""
+        rows = places(x)
+        target = numbers(rows)
+        by_picture = NO_FLOATS if offset is None else numbers(offset)
+        per, step = x.shape[-2] * x.shape[-1], self.levels.step
+        share(partial(loops.activate, target, by_picture, per, slope, step), len(target))
+        return pictures(rows, x)
+
+
+@lru_cache(maxsize=16)
+def _places_of(parity: int, batch: int, height: int, width: int) -> npt.NDArray[np.int32]:
+    """The places of a batch where row + column has this parity (EVERYWHERE: all)."""
+    row, column = np.ogrid[:height, :width]
+    wanted = np.ones((height, width), bool) if parity == EVERYWHERE else (row + column) % 2 == parity
+    return np.flatnonzero(np.broadcast_to(wanted, (batch, height, width))).astype(np.int32)
+
+
+def _parts(where: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int32]]:
+    """Some at a time."""
+    size = ROWS * torch.get_num_threads()
+    for start in range(0, len(where), size):
+        yield where[start : start + size]

@@ -118,10 +118,10 @@ class FusedAnalysis:
         self.blocks_8, self.blocks_16 = _blocks(analysis.blocks_8), _blocks(analysis.blocks_16)
 
     def __call__(self, blocks: Tensor, gains: Gains) -> Tensor:
-        """Blocks (B, 96, h, w) of samples around zero to latents (B, M, h/2, w/2) in quantiser units."""
+        """Blocks (B, 96, h, w) of samples around zero, bfloat16, to latents (B, M, h/2, w/2) in quantiser units."""
         assert gains.input is not None
         first = sum(gains.analysis, gains.input)
-        x = _features(self.input(blocks.bfloat16()))
+        x = _features(self.input(blocks))
         seen = _accumulate(x, log_gain=first.expand(-1, x.shape[1]), companded=bool(self.blocks_8))
         if self.blocks_8:
             x, change = _run(self.blocks_8, x, seen)
@@ -139,7 +139,7 @@ class FusedSynthesis:
         self.blocks_16, self.blocks_8 = _blocks(synthesis.blocks_16), _blocks(synthesis.blocks_8)
 
     def __call__(self, latents: Tensor, gains: Gains) -> Tensor:
-        """Latents (B, M, h, w) to blocks (B, 96, 2h, 2w)."""
+        """Latents (B, M, h, w) to blocks (B, 96, 2h, 2w), bfloat16."""
         assert gains.input is not None
         x = latents.clone(memory_format=torch.channels_last)
         seen = _accumulate(x, log_gain=gains.dequantiser, companded=bool(self.blocks_16))
@@ -150,9 +150,9 @@ class FusedSynthesis:
         back = -gains.input.expand(-1, x.shape[1])
         gain = sum(gains.synthesis, torch.zeros_like(back))
         if not self.blocks_8:
-            return self.output(_accumulate(x, log_gain=gain + back, companded=False)).float()
+            return self.output(_accumulate(x, log_gain=gain + back, companded=False))
         x, change = _run(self.blocks_8, x, _accumulate(x, log_gain=gain, companded=True))
-        return self.output(_accumulate(x, change, back, companded=False)).float()
+        return self.output(_accumulate(x, change, back, companded=False))
 
 
 class FusedHyperAnalysis:
