@@ -130,7 +130,8 @@ def test_bits_follow_activity_between_measurements_by_a_few_indices_a_frame() ->
         drive.coded(height if frame else 1.0)
     assert all(wanted == () for wanted in drive.probed[1:])
     assert drive.indices[-1] == pytest.approx(85, abs=2)
-    assert max(abs(b - a) for a, b in zip(drive.indices, drive.indices[1:], strict=False)) <= 4
+    # Three positions, and as many again where the debt fills its room, rounded.
+    assert max(abs(b - a) for a, b in zip(drive.indices, drive.indices[1:], strict=False)) <= 7
     assert drive.indices[1] > 95, "a single frame's activity is noise"
 
 
@@ -156,8 +157,8 @@ def test_bits_too_many_are_paid_back_slowly_and_the_mean_is_met() -> None:
     assert max(map(abs, steps)) <= 4
     result = drive.controller.result()
     assert result.achieved == pytest.approx(BITRATE, rel=0.005)
-    assert drive.indices[-1] == pytest.approx(100 - math.log(1.1) / SLOPE, abs=1)
-    assert min(drive.indices) < drive.indices[-1], "below the lasting level while the debt is paid"
+    assert drive.indices[-1] == pytest.approx(100 - math.log(1.1) / SLOPE, abs=2)
+    assert drive.indices == sorted(drive.indices, reverse=True), "the level creeps, and swings nowhere"
 
 
 def test_a_scene_whose_bits_hardly_depend_on_the_index_says_nothing_about_the_level() -> None:
@@ -192,7 +193,7 @@ def test_under_a_peak_limit_a_frame_takes_what_flows_in_and_a_fifth_of_the_bucke
     assert second == pytest.approx(100 + math.log(0.97 + 0.2 * (min(left, 1.1) - 1)) / SLOPE, abs=1)
 
 
-def test_a_new_target_holds_from_the_next_frame_on() -> None:
+def test_a_new_target_holds_from_the_next_frame_on_as_at_a_cut() -> None:
     drive = Drive(live())
     for frame in range(20):
         drive.ask(shown(frame), shown(frame + 1))
@@ -201,8 +202,7 @@ def test_a_new_target_holds_from_the_next_frame_on() -> None:
     for frame in range(20, 60):
         drive.ask(shown(frame), shown(frame + 1))
         drive.coded()
-    assert drive.indices[20] == 103, "three positions a frame"
-    assert drive.indices[-1] == pytest.approx(130, abs=1)
+    assert drive.indices[20:] == pytest.approx([130] * 40, abs=1)
     spent = sum(bits_of(index) for index in drive.indices[40:]) / (20 * GAP)
     assert spent == pytest.approx(BITRATE * math.exp(0.3), rel=0.03)
 
