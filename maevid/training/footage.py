@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +14,15 @@ from maevid.video.reader import VideoReader
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".ts", ".mts", ".mpg", ".mpeg"}
 FRAMES_A_CLIP = 32
+
+
+def planes_of(picture: av.VideoFrame) -> list[npt.NDArray[np.uint8]]:
+    """Y, U and V of an 8-bit 4:2:0 picture of even sides."""
+    planes = []
+    for plane in picture.planes:
+        samples = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        planes.append(np.ascontiguousarray(samples[:, : plane.width]))
+    return planes
 
 
 def sample_frames(path: Path, count: int = FRAMES_A_CLIP) -> list[list[npt.NDArray[np.uint8]]]:

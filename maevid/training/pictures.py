@@ -24,7 +24,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
 from maevid.errors import InputError
-from maevid.training.footage import FRAMES_A_CLIP, VIDEO_SUFFIXES, sample_frames
+from maevid.training.footage import FRAMES_A_CLIP, VIDEO_SUFFIXES, planes_of, sample_frames
 from maevid.training.recoded import GRID, recoded
 
 PICTURE_SUFFIXES = {".avif", ".webp", ".png", ".jpg", ".jpeg"}
@@ -83,12 +83,7 @@ def convert_picture(rgb: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
     converted = even.reformat(
         format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
     )
-    planes = []
-    for index, plane in enumerate(converted.planes):
-        rows, columns = (height, width) if index == 0 else (height // 2, width // 2)
-        samples = np.frombuffer(memoryview(plane), np.uint8).reshape(rows, plane.line_size)
-        planes.append(np.ascontiguousarray(samples[:, :columns]))
-    return planes
+    return planes_of(converted)
 
 
 def is_validation(name: str) -> bool:

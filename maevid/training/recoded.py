@@ -14,6 +14,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from maevid.training.footage import planes_of
+
 Planes = Sequence[npt.NDArray[np.uint8]]
 
 GRID = 16
@@ -95,11 +97,4 @@ def recoded(planes: Planes, random: np.random.Generator) -> list[npt.NDArray[np.
     decoder.thread_count = 1
     decoded = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
     chosen = decoded[int(random.integers(len(decoded)))]
-    flat = np.asarray(chosen.to_ndarray(format="yuv420p"), np.uint8).ravel()
-    luma = inner_height * inner_width
-    half = (inner_height // 2, inner_width // 2)
-    return [
-        flat[:luma].reshape(inner_height, inner_width),
-        flat[luma : luma * 5 // 4].reshape(half),
-        flat[luma * 5 // 4 :].reshape(half),
-    ]
+    return planes_of(chosen)

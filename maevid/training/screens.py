@@ -37,8 +37,7 @@ class _Screen:
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng((seed, 71))
         self.dark = self.random.random() < 0.25
-        self.paper = self._paper()
-        self.image = Image.new("RGB", (WIDTH, HEIGHT), self.paper)
+        self.image = Image.new("RGB", (WIDTH, HEIGHT), self._paper())
         self.draw = ImageDraw.Draw(self.image)
 
     def _paper(self) -> Colour:
@@ -57,6 +56,9 @@ class _Screen:
         level = 255 - level if self.dark else level
         return (level, level, level)
 
+    def font(self, size: int) -> ImageFont.FreeTypeFont:
+        return ImageFont.truetype(str(self.random.choice(np.array(_fonts()))), size)
+
     def words(self, count: int) -> str:
         made = []
         for _ in range(count):
@@ -69,10 +71,10 @@ class _Screen:
             )
         return " ".join(made)
 
-    def text(self, box: Box, size: int | None = None) -> None:
+    def text(self, box: Box) -> None:
         """Lines of words in a box, one font, sometimes indented as a program is."""
-        size = size or int(min(self.random.integers(_SMALLEST_TEXT, _LARGEST_TEXT + 1, 3)))
-        font = ImageFont.truetype(str(self.random.choice(np.array(_fonts()))), size)
+        size = int(min(self.random.integers(_SMALLEST_TEXT, _LARGEST_TEXT + 1, 3)))
+        font = self.font(size)
         left, top, right, bottom = box
         step = round(size * self.random.uniform(1.15, 1.7))
         colour, indented = self.ink(), self.random.random() < 0.3
@@ -113,9 +115,7 @@ class _Screen:
         """Ruled cells with a word in each."""
         left, top, right, bottom = box
         high, wide = int(self.random.integers(16, 34)), int(self.random.integers(50, 140))
-        font = ImageFont.truetype(
-            str(self.random.choice(np.array(_fonts()))), max(_SMALLEST_TEXT, high * 6 // 10)
-        )
+        font = self.font(max(_SMALLEST_TEXT, high * 6 // 10))
         rule, colour = self.ink(), self.ink()
         for number, row in enumerate(range(top, bottom - high, high)):
             if number % 2 and self.random.random() < 0.5:

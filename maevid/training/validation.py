@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from maevid.model.autoencoder import ModulatedAutoencoder
+from maevid.report import weighted_psnr
 from maevid.training.loss import log_loss, objective
 from maevid.training.pictures import Entry, Pictures
 
@@ -90,9 +91,8 @@ def validation_points(
             log_loss(terms.loss),
             terms.rate_y + terms.rate_z,
             terms.rate_z,
-            psnr[0],
-            (6 * psnr[0] + psnr[1] + psnr[2]) / 8,
+            *psnr,
         )
-        for lam, row in zip(chosen, torch.stack(columns, 1).tolist(), strict=True):
-            measured[lam].append(Point(*row))
+        for lam, (score, rate, rate_z, y, u, v) in zip(chosen, torch.stack(columns, 1).tolist(), strict=True):
+            measured[lam].append(Point(score, rate, rate_z, y, weighted_psnr({"y": y, "u": u, "v": v})))
     return measured

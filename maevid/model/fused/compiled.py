@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from maevid.jit import loop, numba, readable, types
+from maevid.jit import inlined, loop, readable, types
 
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.uint16]
@@ -103,7 +103,7 @@ def _magnitudes(y: Floats, out: Halves, start: int, end: int) -> None:
             signed[c] = plain[c] | _SIGN if source[c] < 0 else plain[c]
 
 
-_narrow, _widen = (numba.njit(inner, nogil=True, inline="always") for inner in (_narrow, _widen))
+_narrow, _widen = inlined(_narrow), inlined(_widen)
 _floats, _read = types.float32[:, ::1], readable(types.float32, 2)
 _halves, _read_halves = types.uint16[:, ::1], readable(types.uint16, 2)
 _size = types.int64
