@@ -8,7 +8,8 @@ Every codec is a process of its own, confined to the same cores, and codes frame
 back. They take turns, one at a time, in an order that is turned around every round; the figures are medians over the
 rounds, so what else runs on the machine hits all alike. Codecs of pictures code several frames side by side where
 they have threads to spare. Each uses the highest rate index whose first packet needs at most so many bits a pixel.
-Memory is the process's peak; the last column leaves out what Python, PyTorch and PyAV take before a codec is opened.
+All processes keep freed memory, as ``maevid``'s commands do (``maevid/allocator.py``). Memory is the process's peak;
+the last column leaves out what Python, PyTorch and PyAV take before a codec is opened.
 
 ``compressai:bmshj2018-hyperprior`` is CompressAI's model with quality 4's N = 128 and M = 192 through its own
 ``compress`` and ``decompress``, from RGB tensors, padded as its evaluation pads them. Its weights are random, so its
@@ -127,8 +128,10 @@ def work(options: argparse.Namespace) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     import torch
 
+    from maevid.allocator import keep_freed_memory
     from maevid.bench.throughput import peak_bytes
 
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     before = peak_bytes()
     encode, decode, about = (compressai_jobs if options.worker == COMPRESSAI else maevid_jobs)(options)

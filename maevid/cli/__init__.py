@@ -12,6 +12,7 @@ from importlib import import_module
 from types import ModuleType
 
 from maevid import __version__
+from maevid.allocator import keep_freed_memory
 from maevid.errors import MaevidError
 
 COMMANDS = ("compress", "decompress", "inspect", "info", "verify", "evaluate", "bench", "codecs", "train")
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 failed on this input, 2 wrong usage."""
     # Threads that spin while they wait take the cores from whatever else runs; OpenMP reads this when PyTorch loads it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     parser = argparse.ArgumentParser(
         prog="maevid",
         description="A learned video codec: every frame on its own, at exactly the bitrate you ask for.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import pickle
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from maevid import __version__
+from maevid.allocator import keep_freed_memory
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
 from maevid.codec.registry import open_codec
 from maevid.errors import ModelError
@@ -23,7 +23,6 @@ from maevid.video.frame import Frame
 PROBE_SIZE = 64
 """Side of the picture that tells whether two machines compute alike."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 sent_weights: dict[str, Path] = {}
 """Files that clients have sent to this process, by the name that :class:`Setup` gives them."""
@@ -148,23 +147,13 @@ def _codec_for(setup: Setup) -> FrameCodec:
     return codec
 
 
-def _keep_memory() -> None:
-    """Let glibc keep freed memory, which Dask's nannies set to be given back at once.
-
-    A network's layers take and free the same megabytes over and over: coding 320×180 took three times the CPU time.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_TRIM_THRESHOLD, 2**30)
-        mallopt(_M_MMAP_THRESHOLD, 2**25)
-
-
 def _open(setup: Setup) -> FrameCodec:
     if setup.version != __version__:
         raise ModelError(
             f"a worker has maevid {__version__}, this is {setup.version}: install the same on all machines"
         )
-    _keep_memory()
+    # Dask's nannies set glibc to give freed memory back at once.
+    keep_freed_memory()
     options = setup.options
     if setup.weights is not None:
         options = replace(options, weights=sent_weights.get(setup.weights))
