@@ -27,6 +27,7 @@ from maevid.model.prior import (
     HyperAnalysis,
     anchor_mask,
 )
+from maevid.model.quantiser import quantised
 from maevid.model.representation import CHROMA_STEP, LUMA_STEP
 from maevid.model.transforms import ALIGNMENT, Analysis, Gains, Synthesis
 from maevid.video.frame import Plane
@@ -169,12 +170,17 @@ class Network:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Symbols (int32), scale indices (uint8) and decoded latents, pass by pass."""
         mean, index = self.model.entropy.first(features, conditions)
-        symbols = _round(latents - mean) * (index >= SKIP_BELOW)
-        if isinstance(self.model.entropy, EntropyModel) and self.two_passes:
+        if not isinstance(self.model.entropy, EntropyModel):
+            symbols = torch.floor(latents - mean + 0.5).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT) * (
+                index >= SKIP_BELOW
+            )
+            return symbols.to(torch.int32), index.to(torch.uint8), symbols + mean
+        symbols = quantised(latents - mean, index) * (index >= SKIP_BELOW)
+        if self.two_passes:
             anchor = anchor_mask(latents)
             anchors = torch.where(anchor, symbols + mean, 0.0)
             mean_2, index_2 = self.model.entropy.second(features, anchors, conditions)
-            symbols_2 = _round(latents - mean_2) * (index_2 >= SKIP_BELOW)
+            symbols_2 = quantised(latents - mean_2, index_2) * (index_2 >= SKIP_BELOW)
             mean = torch.where(anchor, mean, mean_2)
             index = torch.where(anchor, index, index_2)
             symbols = torch.where(anchor, symbols, symbols_2)
@@ -262,7 +268,3 @@ def latent_levels(latents: Tensor) -> npt.NDArray[np.int32]:
     """Decoded latents in sixteenths, int32, as the packet's latent check covers them."""
     levels: npt.NDArray[np.int32] = (latents * (1 / MEAN_STEP)).to(torch.int32).cpu().numpy()
     return levels
-
-
-def _round(x: Tensor) -> Tensor:
-    return torch.floor(x + 0.5).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)

@@ -22,12 +22,14 @@ from maevid.model.fused.places import NO_FLOATS, numbers, pictures, places
 from maevid.model.fused.products import Levels, Product
 from maevid.model.integer import LEAKY_SLOPE
 from maevid.model.prior import HYPER_LIMIT, HYPER_STEP, Conditions, EntropyModel, ParameterHead
+from maevid.model.quantiser import OFFSETS
 from maevid.model.workers import share
 
 FIRST, SECOND, EVERYWHERE = 0, 1, 2
 """Which latents: those of the first pass, of the second, or all where there is one pass."""
 ROWS = 512
 """Places at once for each thread."""
+_OFFSETS = OFFSETS.numpy()
 _NO_INTEGERS = np.empty((0, 0, 0), np.int32)
 
 
@@ -179,7 +181,7 @@ class FusedEntropy:
                 x = self._carry_on(self._hidden[number], x, where, offset, NO_FLOATS, per, LEAKY_SLOPE)
                 end = at + (0 if rounding else len(where) * len(group.channels))
                 product = (group.out(x), group.out.scale, group.out.bias)
-                inputs = (gain, around, taps, outputs.latents, where)
+                inputs = (gain, around, taps, outputs.latents, _OFFSETS, where)
                 sizes = (per, width, group.first, group.stride)
                 means = mean[at:end].reshape(-1, len(group.channels)) if end > at else NO_FLOATS
                 results = (means, scales, outputs.decoded, outputs.symbols)

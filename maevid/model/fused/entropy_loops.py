@@ -25,6 +25,7 @@ from maevid.model.prior import (
     SKIP_BELOW,
     SYMBOL_LIMIT,
 )
+from maevid.model.quantiser import FIRST_STEP_ENDS
 
 Floats = npt.NDArray[np.float32]
 Parts = npt.NDArray[Any]
@@ -41,6 +42,7 @@ _INPUT_LIMIT = _F(LinearPredictor.INPUT_LIMIT)
 _COMPRESSED = _F(COMPRESSED_LIMIT)
 _SKIP = np.uint8(SKIP_BELOW)
 _SYMBOL = _F(SYMBOL_LIMIT)
+_FIRST_STEP_ENDS = _F(FIRST_STEP_ENDS)
 _ONE_BITS, _UNIT = 127 << 23, _F(2.0**-23)
 
 
@@ -167,6 +169,7 @@ def _predict(
     anchors: Floats,
     taps: Floats,
     latents: Floats,
+    offsets: Floats,
     places: Places,
     per: int,
     width: int,
@@ -185,8 +188,9 @@ def _predict(
     pass's latents, ``taps`` (4, n) the linear predictor's weights of the places above, to the left, to the right and
     below: those around a latent with anchors. ``index`` and ``symbols`` are (pictures, channels, places).
 
-    Where there are ``latents`` (places, channels), they are rounded to ``symbols`` and ``decoded`` (places, channels),
-    and ``mean`` is not touched; without, ``mean`` (rows, n) is what counts.
+    Where there are ``latents`` (places, channels), they are rounded to ``symbols`` and ``decoded`` (places, channels)
+    with ``offsets`` (2, scale indices) as :func:`maevid.model.quantiser.quantised` does, and ``mean`` is not touched;
+    without, ``mean`` (rows, n) is what counts.
     """
     count = len(scale) // 2
     rows = end - start
@@ -218,8 +222,14 @@ def _predict(
             for k in range(count):
                 near[k] = whole[first + k * stride]
             for k in range(count):
-                symbol = min(max(np.floor(near[k] - means[k] + _HALF), -_SYMBOL), _SYMBOL)
-                near[k] = symbol if level[k] >= _SKIP else _ZERO
+                deviation = near[k] - means[k]
+                size = abs(deviation)
+                below, above = offsets[0, level[k]], offsets[1, level[k]]
+                symbol = min(
+                    max(np.floor(size + (below if size < _FIRST_STEP_ENDS else above)), _ZERO), _SYMBOL
+                )
+                signed = symbol if deviation >= _ZERO else -symbol
+                near[k] = signed if level[k] >= _SKIP else _ZERO
                 means[k] += near[k]
                 symbols_here[k] = np.int32(near[k])
             for k in range(count):
@@ -347,7 +357,7 @@ class Kernels:
         self.enter = loop(_enter, _read, _places, _step, levels, *_range)
         self.carry_on = loop(_carry_on, *affine, _read, _read, _places, _size, _step, _step, levels, *_range)
         self.rise = loop(_rise, *affine, _places, _size, _step, _step, _floats, *_range)
-        inputs, outputs = (_read,) * 4, (_floats, _channelled, _floats, _integers)
+        inputs, outputs = (_read,) * 5, (_floats, _channelled, _floats, _integers)
         self.predict = loop(_predict, *affine, *inputs, _places, *(_size,) * 4, *outputs, *_range)
 
 

@@ -1,0 +1,48 @@
+"""The encoder's rounding: to the nearest symbol, or to the next smaller one where that saves more than it costs.
+
+A symbol s of standard deviation σ costs b(s) = -log2(Φ((s+½)/σ) - Φ((s-½)/σ)) bits. Of s = ⌊|x| + ½⌋ and s - 1, the
+one is taken whose (x - s)² + µ·b(s) is less: s - 1 where |x| < s - ½ + µ/2·(b(s) - b(s-1)). The decoder knows nothing
+of it. µ would be 0.12 for a transform without loss (from D = Δ²/12, dD/dR = -2·ln 2·D); trained encoders have most of
+that gain in their latents already.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from maevid.model.prior import SCALES, SYMBOL_LIMIT, scale_of_index
+
+RATE_WEIGHT = 0.02
+"""µ. Measured on 14 pictures of the training set, BD-rate of PSNR-Y: 0.01 -0.30 %, 0.02 -0.35 %, 0.03 -0.16 % (`mae`);
+0.02 -0.57 %, 0.05 -0.23 % (`mae-fast`)."""
+FIRST_STEP_ENDS = 1.5
+_MOST_BITS = 20.0
+
+
+def _bits(symbol: int, scale: float) -> float:
+    near, far = ((symbol + side) / (scale * math.sqrt(2)) for side in (-0.5, 0.5))
+    mass = (math.erfc(near) - math.erfc(far)) / 2
+    return min(-math.log2(mass), _MOST_BITS) if mass > 0 else _MOST_BITS
+
+
+def _offsets() -> Tensor:
+    scales = scale_of_index(torch.arange(SCALES, dtype=torch.float64)).tolist()
+    saved = [[_bits(s, scale) - _bits(s - 1, scale) for scale in scales] for s in (1, 2)]
+    return (0.5 - RATE_WEIGHT / 2 * torch.tensor(saved, dtype=torch.float64)).to(torch.float32)
+
+
+OFFSETS = _offsets()
+"""What is added to a magnitude before it is rounded down, float32 (2, scale indices): below 1.5, and from there on,
+where the rule for the symbol 2 serves for all."""
+
+
+def quantised(deviation: Tensor, scale_index: Tensor) -> Tensor:
+    """Symbols (float32, whole, up to ±2^19) of deviations from the means, in quantiser units; ``scale_index`` 0..63
+    has the same shape and holds whole numbers."""
+    size = deviation.abs()
+    offsets, index = OFFSETS.to(deviation.device), scale_index.long()
+    added = torch.where(size < FIRST_STEP_ENDS, offsets[0][index], offsets[1][index])
+    return torch.copysign(torch.floor(size + added).clamp_(0, SYMBOL_LIMIT), deviation)
