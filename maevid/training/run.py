@@ -85,11 +85,13 @@ def _write(folder: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -
 def branch_run(folder: Path, branch: Path) -> None:
     """Copy a run's state to start a branch from it; a branch that has begun already is left as it is.
 
-    The branch of a branch starts without its decay: at the held learning rate, and without exact arithmetic.
+    The branch of a branch starts without its decay: at the held learning rate, and without exact arithmetic. Raises
+    ModelError where there is no run to branch from, even if the branch is there: the two may have been named the
+    other way round, and the held run would decay.
     """
+    metadata = _metadata(folder)
     if (branch / STATE_FILE).exists():
         return
-    metadata = _metadata(folder)
     progress = json.loads(metadata["progress"])
     progress |= {"exact": False, "decay_start": 0, "decay_steps": 0}
     metadata["progress"] = json.dumps(progress)
