@@ -36,8 +36,9 @@ and answers to probes; the rest nothing.
 
 from maevid.rate.buffer import BufferModel, Peak
 from maevid.rate.control import RateController, RateResult, Retry
+from maevid.rate.costs import FrameCost
 from maevid.rate.factory import make_controller
-from maevid.rate.model import FrameCost, sample_frames, trial_indices
+from maevid.rate.model import sample_frames, trial_indices
 from maevid.rate.parsing import Zone, format_rate, format_size, parse_rate, parse_size, parse_zone
 from maevid.rate.predict import Prediction, predict
 from maevid.rate.request import RateRequest

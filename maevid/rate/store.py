@@ -14,7 +14,7 @@ from typing import Any
 
 from maevid.atomic import atomic_output
 from maevid.errors import InputError, OutputError
-from maevid.rate.model import FrameCost
+from maevid.rate.costs import FrameCost
 from maevid.rate.timeline import Timeline
 from maevid.report import FrameReport
 from maevid.report_io import RecordingWriter, read_recording
