@@ -48,9 +48,9 @@ from maevid.rate.store import (
     FirstPass,
     Statistics,
     StatisticsKey,
-    first_pass_from,
+    StatisticsWriter,
+    read_first_pass,
     read_statistics,
-    write_statistics,
 )
 from maevid.rate.timeline import Timeline
 from maevid.rate.trials import Trials
@@ -72,12 +72,12 @@ __all__ = [
     "SceneWatcher",
     "Statistics",
     "StatisticsKey",
+    "StatisticsWriter",
     "Timeline",
     "Trials",
     "Underflow",
     "Zone",
     "find_cuts",
-    "first_pass_from",
     "format_rate",
     "format_size",
     "is_cut",
@@ -88,8 +88,8 @@ __all__ = [
     "parse_size",
     "parse_zone",
     "predict",
+    "read_first_pass",
     "read_statistics",
     "sample_frames",
     "trial_indices",
-    "write_statistics",
 ]

@@ -208,10 +208,10 @@ class RateModel:
     def __init__(self, costs: Sequence[FrameCost], frames: int, cuts: Sequence[int] = ()) -> None:
         numbers = np.fromiter((c.frame for c in costs), np.int64, len(costs))
         # Of several measurements of one frame the last counts.
-        measured, backwards = np.unique(numbers[::-1], return_index=True)
-        places = len(costs) - 1 - backwards
-        inside = (measured >= 0) & (measured < frames)
-        measured, places = measured[inside].astype(np.float64), places[inside].tolist()
+        found, backwards = np.unique(numbers[::-1], return_index=True)
+        inside = (found >= 0) & (found < frames)
+        measured = np.asarray(found[inside], dtype=np.float64)
+        places: list[int] = (len(costs) - 1 - backwards[inside]).tolist()
         if not places:
             raise ValueError("a rate model needs at least one measured frame")
         self.frames = frames
