@@ -104,7 +104,8 @@ def main() -> int:
                 ("one pass", ("compress", clip, coded, "--quality", 50, "--codec", options.codec)),
                 (
                     "two passes",
-                    ("compress", clip, coded, "-b", "8M", "--best-effort", "--codec", options.codec),
+                    # A bit a sample, so that rate control has something to do at any size.
+                    ("compress", clip, coded, "-b", f"{width * height * RATE}", "--codec", options.codec),
                 ),
                 ("decompress", ("decompress", coded, back)),
             ):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -131,13 +131,23 @@ def is_recording(path: Path) -> bool:
 
 
 def read_recording(path: Path) -> Recording:
-    """Read a whole file, plain or gzip.
+    """Read a whole file. Raises as :func:`read_records` does."""
+    reports: list[FrameReport] = []
+    records: list[Mapping[str, Any]] = []
+    for record in read_records(path):
+        if isinstance(record, FrameReport):
+            reports.append(record)
+        else:
+            records.append(record)
+    return Recording(tuple(reports), tuple(records))
+
+
+def read_records(path: Path) -> Iterator[FrameReport | Mapping[str, Any]]:
+    """The reports and other records of a file, plain or gzip, one after the other.
 
     A last line without newline that is no whole record is what a killed writer leaves: it is left out.
     Raises InputError with the line number for any other line that is not a record.
     """
-    reports: list[FrameReport] = []
-    records: list[Mapping[str, Any]] = []
     try:
         with _open(path) as file:
             number = 0
@@ -149,20 +159,17 @@ def read_recording(path: Path) -> Recording:
                     record = json.loads(line)
                     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
                         raise ValueError("not an object with a 'type'")
-                    if record["type"] == "frame":
-                        reports.append(report_from_record(record))
-                    else:
-                        records.append(record)
+                    found = report_from_record(record) if record["type"] == "frame" else record
                 except ValueError as error:
                     if not line.endswith("\n") and len(line) < _MAX_LINE:
                         break
                     raise InputError(f"{path}, line {number}: no frame statistics ({error})") from None
+                yield found
     except UnicodeDecodeError:
         raise InputError(f"{path} is not a statistics file (it is not text)") from None
     except (OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot read {path}: {reason}") from None
-    return Recording(tuple(reports), tuple(records))
 
 
 def _open(path: Path) -> IO[str]:

@@ -129,14 +129,16 @@ def run(options: argparse.Namespace) -> int:
             "--json beside --tui needs standard output for itself: send it to a file with > FILE"
         )
     progress = ProgressLine()
-    decibels: list[float] = []
+    decibels, measured = 0.0, 0
 
     def listen(event: Event) -> None:
+        nonlocal decibels, measured
         if not options.tui:
             progress(event)
         if isinstance(event, FrameReport):
             if event.psnr:
-                decibels.append(event.psnr["y"])
+                decibels += event.psnr["y"]
+                measured += 1
             if options.json:
                 print(report_to_json(event), file=output, flush=True)
         elif isinstance(event, Totals) and options.verbose:
@@ -168,7 +170,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     result = _compress_in_tui(job, listen, light=options.light) if options.tui else compress(job, listen)
     rate = result.rate
-    psnr = sum(decibels) / len(decibels) if decibels else None
+    psnr = decibels / measured if measured else None
     if options.json:
         summary = {
             "type": "summary",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -36,10 +36,10 @@ from maevid.rate import (
     RateResult,
     RateScale,
     StatisticsKey,
+    StatisticsWriter,
     Trials,
     make_controller,
-    read_statistics,
-    write_statistics,
+    read_first_pass,
 )
 from maevid.report import FrameReport
 from maevid.stream.overhead import largest_overhead
@@ -132,7 +132,6 @@ class _Job:
     ) -> None:
         self.options, self.publish, self.control = options, publish, control
         self.wants_preview = wants_preview
-        self.reports: list[FrameReport] = []
         self.request = options.request
 
     def run(self) -> CompressResult:
@@ -167,6 +166,7 @@ class _Job:
             found = kept.first_pass(self.control, lambda: self._measure(team, scale, info))
             with (
                 kept,
+                self._statistics(found, info, codec, kept.token) as told,
                 StreamWriter(
                     options.output,
                     info,
@@ -188,7 +188,7 @@ class _Job:
                         kept.codec,
                         controller,
                         writer,
-                        self._tell,
+                        self.publish if told is None else partial(self._tell, told),
                         self.control,
                         options.measure,
                         found,
@@ -204,9 +204,6 @@ class _Job:
                     )
                 finally:
                     events.close()
-            if options.statistics_out is not None:
-                key = StatisticsKey(info.width, info.height, codec.name, codec.identity.hex())
-                write_statistics(options.statistics_out, key, found or FirstPass(), self.reports)
             for line in reader.warnings:
                 self.publish(Note(line))
             self.publish(BesideVideo(writer.bytes_written - writer.packet_bytes, whole=True))
@@ -222,9 +219,18 @@ class _Job:
                 reader.damaged,
             )
 
-    def _tell(self, event: Event) -> None:
-        if self.options.statistics_out is not None and isinstance(event, FrameReport):
-            self.reports.append(event)
+    def _statistics(
+        self, found: FirstPass | None, info: VideoInfo, codec: FrameCodec, token: str
+    ) -> AbstractContextManager[StatisticsWriter | None]:
+        """The statistics file where one is wanted: reports go there as they come, for they take too much memory."""
+        if self.options.statistics_out is None:
+            return nullcontext()
+        key = StatisticsKey(info.width, info.height, codec.name, codec.identity.hex())
+        return StatisticsWriter(self.options.statistics_out, key, found or FirstPass(), token)
+
+    def _tell(self, told: StatisticsWriter, event: Event) -> None:
+        if isinstance(event, FrameReport):
+            told.frame(event)
         self.publish(event)
 
     def _announce(self, codec: FrameCodec, info: VideoInfo) -> None:
@@ -272,7 +278,7 @@ class _Job:
         options, codec = self.options, team.codec
         key = StatisticsKey(info.width, info.height, codec.name, codec.identity.hex())
         if options.statistics_in is not None:
-            return read_statistics(options.statistics_in, key).first
+            return read_first_pass(options.statistics_in, key)
         if not self.request.two_pass:
             return None
         self.publish(PhaseChanged(Phase.ANALYSIS, 1, 2))

@@ -27,7 +27,7 @@ try:
 except ImportError:
     fcntl = None  # type: ignore[assignment]
 
-_MAGIC = b"maevid journal 1\n"
+_MAGIC = b"maevid journal 2\n"
 _HEAD = struct.Struct("<II")
 _LONGEST_NAME = 200
 

@@ -28,7 +28,7 @@ from maevid.errors import DamagedError, OutputError, UsageError
 from maevid.pipeline.events import Control, Listener, Note
 from maevid.pipeline.journal import Journal, Record, journal_path
 from maevid.pipeline.measure import measured
-from maevid.rate import FirstPass, first_pass_from
+from maevid.rate import FirstPass
 from maevid.stream.packet import MAX_SIDE, Packet
 from maevid.video.frame import Frame
 
@@ -56,6 +56,7 @@ class KeptWork:
     ) -> None:
         self.codec: FrameCodec = _JournalledCodec(codec, self)
         self._output = options.output
+        self._written = [p for p in (options.output, options.statistics_out) if p is not None]
         self._publish = publish
         self._path = journal_path(options.output)
         self._job = _job(options, codec, arithmetic)
@@ -74,7 +75,10 @@ class KeptWork:
         if self._found is None:
             self._found = measure()
             if self._found is not None and self._keeps_first and not control.finishing:
-                self._opened().append({"kind": _FIRST, **asdict(self._found)})
+                journal = self._opened()
+                # Pieces without an end are what a killed process leaves: the first pass is then made anew.
+                for kind, record in (("begin", {}), *self._found.records(), ("end", {})):
+                    journal.append({"kind": _FIRST, "piece": kind, **record})
         return self._found
 
     @property
@@ -155,14 +159,21 @@ class KeptWork:
                 "leave out --resume to start anew"
             )
         self._token = token
+        first = FirstPass()
         for record in records:
-            if record.values["kind"] == _FIRST:
-                self._found = first_pass_from({k: v for k, v in record.values.items() if k != "kind"})
-            else:
+            if record.values["kind"] == _FRAME:
                 pts, rate_index, check = record.values["frame"]
                 self._places[pts, rate_index] = record.at, check
                 self._count(pts)
-        temporary_path(self._output, self._token).unlink(missing_ok=True)
+                continue
+            piece = record.values["piece"]
+            if piece == "begin":
+                first = FirstPass()
+            elif piece == "end":
+                self._found = first
+            else:
+                first.take(piece, {k: v for k, v in record.values.items() if k not in ("kind", "piece")})
+        self._remove_parts(self._token)
         self._journal = journal
         self._publish(Note(f"going on with an interrupted encode: {self._frames} frames are coded already"))
 
@@ -170,6 +181,11 @@ class KeptWork:
         """Count a frame once, however often it was coded: times increase."""
         if self._last_pts is None or pts > self._last_pts:
             self._frames, self._last_pts = self._frames + 1, pts
+
+    def _remove_parts(self, token: str) -> None:
+        """Remove the outputs that a killed process has begun."""
+        for path in self._written:
+            temporary_path(path, token).unlink(missing_ok=True)
 
     def _clear_away(self) -> None:
         """Remove what a killed process has left of this output. What one that is alive writes stays."""
@@ -181,7 +197,7 @@ class KeptWork:
             return
         begun = _begun(old.records())
         if begun is not None:
-            temporary_path(self._output, begun[0]).unlink(missing_ok=True)
+            self._remove_parts(begun[0])
             self._publish(
                 Note("an interrupted encode of this output starts anew (--resume would go on with it)")
             )

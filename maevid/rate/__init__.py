@@ -36,8 +36,9 @@ and answers to probes; the rest nothing.
 
 from maevid.rate.buffer import BufferModel, Peak
 from maevid.rate.control import RateController, RateResult, Retry
+from maevid.rate.costs import FrameCost
 from maevid.rate.factory import make_controller
-from maevid.rate.model import FrameCost, sample_frames, trial_indices
+from maevid.rate.model import sample_frames, trial_indices
 from maevid.rate.parsing import Zone, format_rate, format_size, parse_rate, parse_size, parse_zone
 from maevid.rate.predict import Prediction, predict
 from maevid.rate.request import RateRequest
@@ -47,9 +48,9 @@ from maevid.rate.store import (
     FirstPass,
     Statistics,
     StatisticsKey,
-    first_pass_from,
+    StatisticsWriter,
+    read_first_pass,
     read_statistics,
-    write_statistics,
 )
 from maevid.rate.timeline import Timeline
 from maevid.rate.trials import Trials
@@ -71,12 +72,12 @@ __all__ = [
     "SceneWatcher",
     "Statistics",
     "StatisticsKey",
+    "StatisticsWriter",
     "Timeline",
     "Trials",
     "Underflow",
     "Zone",
     "find_cuts",
-    "first_pass_from",
     "format_rate",
     "format_size",
     "is_cut",
@@ -87,8 +88,8 @@ __all__ = [
     "parse_size",
     "parse_zone",
     "predict",
+    "read_first_pass",
     "read_statistics",
     "sample_frames",
     "trial_indices",
-    "write_statistics",
 ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -12,7 +14,7 @@ from typing import Self
 
 from maevid.errors import TargetError
 from maevid.rate.buffer import BufferModel, Peak
-from maevid.rate.model import FrameCost
+from maevid.rate.costs import FrameCost
 from maevid.rate.parsing import format_rate, format_size
 from maevid.rate.search import Search, Want
 from maevid.rate.shape import Bounds
@@ -82,7 +84,7 @@ class _Tally:
 
     bits: int = 0
     retries: int = 0
-    seconds: list[float] = field(default_factory=list)
+    seconds: array[float] = field(default_factory=lambda: array("d"))
     last_duration: float = 0.0
 
     @property
@@ -96,7 +98,7 @@ class _Tally:
             return 0.0
         last = self.last_duration
         if last <= 0 and self.frames > 1:
-            last = median(b - a for a, b in zip(self.seconds, self.seconds[1:], strict=False))
+            last = median(array("d", (b - a for a, b in itertools.pairwise(self.seconds))))
         return self.seconds[-1] - self.seconds[0] + (last if last > 0 else 1 / 25)
 
 
@@ -148,7 +150,7 @@ class RateController(ABC):
         for name, value in vars(self).items():
             if isinstance(value, dict | list | BufferModel | Search):
                 setattr(twin, name, copy.copy(value))
-        twin._tally = replace(self._tally, seconds=list(self._tally.seconds))
+        twin._tally = replace(self._tally, seconds=self._tally.seconds[:])
         return twin
 
     def expects(self, frame: int, rate_index: int) -> float:

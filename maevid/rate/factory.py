@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from maevid.errors import UsageError
 from maevid.rate.buffer import Peak
 from maevid.rate.control import ConstantController, RateController
+from maevid.rate.costs import FrameCost
 from maevid.rate.framelimit import FrameLimitController
 from maevid.rate.live import LiveController
-from maevid.rate.model import FrameCost
 from maevid.rate.plan import Plan
 from maevid.rate.planned import BudgetController, PlannedController, PsnrController
 from maevid.rate.request import DEFAULT_QUALITY, RateRequest

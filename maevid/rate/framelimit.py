@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from maevid.rate.buffer import Peak
 from maevid.rate.control import RateController
-from maevid.rate.model import FrameCost
+from maevid.rate.costs import FrameCost
 from maevid.rate.search import SLOWEST_SLOPE, Want
 from maevid.rate.shape import Bounds
 from maevid.rate.statistics import FrameStatistics

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from maevid.rate.buffer import Peak
 from maevid.rate.control import RateController
-from maevid.rate.model import Curves, FrameCost
+from maevid.rate.costs import FrameCost
+from maevid.rate.model import Curves
 from maevid.rate.shape import Bounds
 from maevid.rate.statistics import FrameStatistics, is_cut, is_fade, log_activity
 from maevid.report import FrameReport

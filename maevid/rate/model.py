@@ -10,29 +10,17 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from maevid.rate.costs import FrameCost
 
 Array = npt.NDArray[np.float64]
 
 KEYS_ABOUT = 4
 """How many frames tried over the whole range are looked at, on either side, for the curve of one that is not."""
-
-
-@dataclass(frozen=True, slots=True)
-class FrameCost:
-    """What the first pass (or a probe) found for one frame.
-
-    ``bits`` maps rate indices to bits of the packet, header counted, true or estimated (within 2 %);
-    ``psnr`` maps rate indices to PSNR-Y in dB and may be empty.
-    """
-
-    frame: int
-    bits: Mapping[int, float]
-    psnr: Mapping[int, float] = field(default_factory=dict)
 
 
 class Curves:
@@ -100,32 +88,43 @@ def _cubic(t: Array | float, y0: Array, y1: Array, m0: Array, m1: Array) -> Arra
     return y0 + t * (m0 + t * (3 * rise - 2 * m0 - m1 + t * (m0 + m1 - 2 * rise)))
 
 
-def _rows(points: Sequence[Mapping[int, float]], logarithm: bool) -> tuple[Array, Array]:
-    """Common knots, and the values of every row on them.
+def _rows(points: Callable[[int], Mapping[int, float]], count: int, logarithm: bool) -> tuple[Array, Array]:
+    """Common knots, and the values of ``count`` rows on them; ``points(n)`` are those of row n.
 
     A row that lacks knots lies between rows near it that span the whole range: between those two whose heights enclose
     its own, for easy pictures have other curves than hard ones.
     """
-    if not all(points):
-        raise ValueError("a measured frame needs at least one rate index")
-    knots = sorted({index for row in points for index in row})
+    knots = sorted({index for n in range(count) for index in points(n)})
     grid = np.asarray(knots, dtype=np.float64)
-    owns = [np.array(sorted(row), dtype=np.float64) for row in points]
-    heights = [np.array([row[i] for i in sorted(row)], dtype=np.float64) for row in points]
-    if logarithm:
-        heights = [np.log(np.maximum(row, 1.0)) for row in heights]
-    keys = [n for n, own in enumerate(owns) if own[0] == grid[0] and own[-1] == grid[-1]]
-    values = np.empty((len(points), len(knots)))
-    for n in keys or range(len(points)):
-        whole = owns[n].size == grid.size
-        curve = None if whole else Curves(owns[n].tolist(), heights[n][None])
-        values[n] = heights[n] if curve is None else [curve.at(float(k))[0] for k in knots]
-    for n in sorted(set(range(len(points))).difference(keys)) if keys else ():
+
+    def own(n: int) -> tuple[Array, Array]:
+        row = points(n)
+        if not row:
+            raise ValueError("a measured frame needs at least one rate index")
+        heights = np.array([row[i] for i in sorted(row)], dtype=np.float64)
+        places = np.array(sorted(row), dtype=np.float64)
+        return places, np.log(np.maximum(heights, 1.0)) if logarithm else heights
+
+    spans = np.zeros(count, dtype=bool)
+    for n in range(count):
+        places = own(n)[0]
+        spans[n] = places[0] == grid[0] and places[-1] == grid[-1]
+    keys = np.flatnonzero(spans).tolist()
+    values = np.empty((count, len(knots)))
+    for n in keys or range(count):
+        places, heights = own(n)
+        whole = places.size == grid.size
+        curve = None if whole else Curves(places.tolist(), heights[None])
+        values[n] = heights if curve is None else [curve.at(float(k))[0] for k in knots]
+    for n in range(count) if keys else ():
+        if spans[n]:
+            continue
         after = bisect_left(keys, n)
         near = values[keys[max(after - KEYS_ABOUT, 0) : after + KEYS_ABOUT]]
-        own = np.searchsorted(grid, owns[n])
-        shape = _between(near, near[:, own].mean(axis=1), float(heights[n].mean()))
-        values[n] = shape + np.interp(grid, owns[n], heights[n] - shape[own])
+        places, heights = own(n)
+        at = np.searchsorted(grid, places)
+        shape = _between(near, near[:, at].mean(axis=1), float(heights.mean()))
+        values[n] = shape + np.interp(grid, places, heights - shape[at])
     return grid, values
 
 
@@ -139,19 +138,64 @@ def _between(curves: Array, heights: Array, height: float) -> Array:
     return np.asarray(curves[low] + part * (curves[high] - curves[low]), dtype=np.float64)
 
 
-def _spread(values: Array, measured: Array, frames: int, cuts: Sequence[int]) -> Array:
-    """Rows for all frames: linear between measured ones, never across a cut if the scene has its own."""
-    everyone = np.arange(frames, dtype=np.float64)
-    if len(measured) == frames:
-        return values
-    result = np.empty((frames, values.shape[1]))
-    bounds = sorted({0, frames, *(c for c in cuts if 0 < c < frames)})
-    for first, last in itertools.pairwise(bounds):
-        own = (measured >= first) & (measured < last)
-        chosen = own if own.any() else np.ones_like(own)
-        for k in range(values.shape[1]):
-            result[first:last, k] = np.interp(everyone[first:last], measured[chosen], values[chosen, k])
-    return result
+class _Table:
+    """Curves of all ``frames`` frames, of which only those of the ``measured`` ones are kept.
+
+    ``values`` has shape (measured frames, knots). The others lie between them in a straight line, never across a cut
+    if the scene has a measured frame of its own. They are worked out by blocks, a few of which stay at hand: whoever
+    asks for one frame asks for the next one soon.
+    """
+
+    BLOCK, KEPT = 1024, 8
+
+    def __init__(
+        self, knots: Array, values: Array, measured: Array, frames: int, cuts: Sequence[int]
+    ) -> None:
+        self.frames = frames
+        self._knots = knots.tolist()
+        self._measured = measured
+        self._columns = np.ascontiguousarray(values.T)
+        self._bounds = sorted({0, frames, *(c for c in cuts if 0 < c < frames)})
+        self._blocks: dict[int, Curves] = {}
+
+    def at(self, positions: Array | float, start: int, stop: int | None) -> Array:
+        """Values of the frames ``start``..``stop`` at one position, or at one each."""
+        stop = self.frames if stop is None else min(stop, self.frames)
+        x = np.asarray(positions, dtype=np.float64)
+        result = np.empty(max(stop - start, 0))
+        for first in range(start - start % self.BLOCK, stop, self.BLOCK):
+            low, high = max(first, start), min(first + self.BLOCK, stop)
+            inside = slice(low - start, high - start)
+            curves = self._block(first // self.BLOCK)
+            result[inside] = curves.at(x if x.ndim == 0 else x[inside], low - first, high - first)
+        return result
+
+    def _block(self, block: int) -> Curves:
+        curves = self._blocks.get(block)
+        if curves is None:
+            first = block * self.BLOCK
+            curves = Curves(self._knots, self._spread(first, min(first + self.BLOCK, self.frames)))
+            while len(self._blocks) >= self.KEPT:
+                del self._blocks[next(iter(self._blocks))]
+            self._blocks[block] = curves
+        return curves
+
+    def _spread(self, start: int, stop: int) -> Array:
+        """Values of the frames ``start``..``stop``, of shape (frames, knots)."""
+        if len(self._measured) == self.frames:
+            return self._columns[:, start:stop].T
+        result = np.empty((stop - start, len(self._knots)))
+        scene = bisect_right(self._bounds, start) - 1
+        while scene + 1 < len(self._bounds) and (first := self._bounds[scene]) < stop:
+            last = self._bounds[scene + 1]
+            low, high = np.searchsorted(self._measured, (first, last)).tolist()
+            own = slice(low, high) if high > low else slice(None)
+            frames = np.arange(max(first, start), min(last, stop), dtype=np.float64)
+            for k, column in enumerate(self._columns):
+                values = np.interp(frames, self._measured[own], column[own])
+                result[max(first, start) - start : min(last, stop) - start, k] = values
+            scene += 1
+        return result
 
 
 class RateModel:
@@ -162,17 +206,21 @@ class RateModel:
     """
 
     def __init__(self, costs: Sequence[FrameCost], frames: int, cuts: Sequence[int] = ()) -> None:
-        ordered = sorted({c.frame: c for c in costs if 0 <= c.frame < frames}.values(), key=lambda c: c.frame)
-        if not ordered:
+        numbers = np.fromiter((c.frame for c in costs), np.int64, len(costs))
+        # Of several measurements of one frame the last counts.
+        found, backwards = np.unique(numbers[::-1], return_index=True)
+        inside = (found >= 0) & (found < frames)
+        measured = np.asarray(found[inside], dtype=np.float64)
+        places: list[int] = (len(costs) - 1 - backwards[inside]).tolist()
+        if not places:
             raise ValueError("a rate model needs at least one measured frame")
-        measured = np.array([c.frame for c in ordered], dtype=np.float64)
         self.frames = frames
-        knots, values = _rows([c.bits for c in ordered], logarithm=True)
-        self._log_bits = Curves(knots.tolist(), _spread(values, measured, frames, cuts))
-        self._psnr: Curves | None = None
-        if all(c.psnr for c in ordered):
-            knots, values = _rows([c.psnr for c in ordered], logarithm=False)
-            self._psnr = Curves(knots.tolist(), _spread(values, measured, frames, cuts))
+        rows = _rows(lambda n: costs[places[n]].bits, len(places), logarithm=True)
+        self._log_bits = _Table(*rows, measured, frames, cuts)
+        self._psnr: _Table | None = None
+        if all(costs[place].psnr for place in places):
+            rows = _rows(lambda n: costs[places[n]].psnr, len(places), logarithm=False)
+            self._psnr = _Table(*rows, measured, frames, cuts)
 
     @property
     def has_psnr(self) -> bool:

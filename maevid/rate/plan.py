@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from maevid.errors import TargetError
 from maevid.rate.buffer import Peak
-from maevid.rate.model import FrameCost, RateModel
+from maevid.rate.costs import FrameCost
+from maevid.rate.model import RateModel
 from maevid.rate.parsing import format_rate
 from maevid.rate.peak import peak_levels, solve_level
 from maevid.rate.shape import Bounds, Shape

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from maevid.rate.buffer import Peak
 from maevid.rate.control import RateController
 from maevid.rate.plan import Plan
 from maevid.rate.remainder import Remainder
@@ -51,28 +52,30 @@ class PlannedController(RateController):
         self._true = self._estimated = 0.0
         self._prior = 0.25 * float(plan.bits(level).mean())
         self._carry = 0.0
-        self._set_positions(0, plan.positions(plan.levels(level), level))
         self._estimates: dict[int, float] = {}
-        self._least = plan.model.bits(float(plan.bounds.lowest))
-        self._needed = self._needs()
+        if plan.peak is not None:
+            self._set_positions(0, plan.positions(plan.levels(level), level))
+            self._least = plan.model.bits(float(plan.bounds.lowest))
+            self._needed = self._needs(plan.peak)
 
     def expects(self, frame: int, rate_index: int) -> float:
         """The plan's bits, corrected by what true packets had."""
         return self._gain * float(self.plan.model.bits(float(rate_index), frame, frame + 1)[0])
 
-    def _needs(self) -> Array:
+    def _needs(self, peak: Peak) -> Array:
         """Bits that must be in the bucket before each frame so that the rest can pass at the lowest rate."""
         frames = len(self.plan)
         needs = np.zeros(frames + 1)
-        if self.peak is not None:
-            gaps = self.plan.timeline.gaps
-            for i in range(frames - 1, -1, -1):
-                needs[i] = 1.03 * self._least[i] + max(0.0, needs[i + 1] - self.peak.maxrate * gaps[i])
+        gaps = self.plan.timeline.gaps
+        for i in range(frames - 1, -1, -1):
+            needs[i] = 1.03 * self._least[i] + max(0.0, needs[i + 1] - peak.maxrate * gaps[i])
         return needs
 
     def _position(self, frame: int) -> float:
         """Where the plan wants this frame."""
-        if self.peak is not None and self._is_checkpoint(frame):
+        if self.peak is None:
+            return self.plan.position(self.level, frame)
+        if self._is_checkpoint(frame):
             self._replan(frame, self._expected_bucket())
         return float(self._positions[frame - self._levels_from])
 
@@ -184,7 +187,9 @@ class BudgetController(PlannedController):
         steps = max(2, math.ceil((high - low) / (KNOT_STEP * self._unit)) + 1)
         knots = np.linspace(low, high, steps)
         self._rest = Remainder(plan.bits, len(plan), knots)
-        self._least_after = np.append(np.cumsum(self._least[::-1])[::-1], 0.0)
+        if hard:
+            least = plan.model.bits(float(low))
+            self._least_after = np.append(np.cumsum(least[::-1])[::-1], 0.0)
 
     def retarget(self, bitrate: float) -> None:
         """Give the frames not yet handed out this bit rate (bit/s); what is coded stays."""
@@ -208,13 +213,11 @@ class BudgetController(PlannedController):
         return self._goal - self._tally.bits - self._in_flight_bits
 
     def _position(self, frame: int) -> float:
-        if self.peak is not None:
-            return super()._position(frame)
-        if frame > 0:
+        if self.peak is None and frame > 0:
             ease, left = DEAD_BAND * self.budget, self._open_bits()
             goal = [self._rest.solve(frame, bits / self._gain) for bits in (left - ease, left + ease)]
             self.level = _towards(self.level, goal, SLEW * self._unit)
-        return self.plan.position(self.level, frame)
+        return super()._position(frame)
 
     def _capped(self, frame: int, available: float) -> float:
         self.level = self.plan.solve_bits(self._open_bits(), frame, available, self._gain, self.level)
@@ -275,9 +278,9 @@ class PsnrController(PlannedController):
         return self._corrected(frame)
 
     def _position(self, frame: int) -> float:
-        if self.peak is not None:
-            return super()._position(frame)
-        return self.plan.position(self._corrected(frame), frame)
+        if self.peak is None:
+            self._corrected(frame)
+        return super()._position(frame)
 
     def _corrected(self, frame: int) -> float:
         if frame > 0:

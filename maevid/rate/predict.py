@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from maevid.rate.costs import FrameCost
 from maevid.rate.factory import make_controller, make_plan, planned_level
-from maevid.rate.model import FrameCost
 from maevid.rate.parsing import format_rate, format_size
 from maevid.rate.request import RateRequest
 from maevid.rate.scale import RateScale

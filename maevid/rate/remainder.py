@@ -26,9 +26,10 @@ class Remainder:
         self._frames = frames
         starts = range(0, frames, self.BLOCK)
         sums = np.zeros((len(starts) + 1, knots.size))
-        for k, knot in enumerate(knots):
-            blocks = [values(float(knot), s, min(s + self.BLOCK, frames)).sum() for s in starts]
-            sums[:-1, k] = np.cumsum(blocks[::-1])[::-1]
+        for row, start in zip(sums, starts, strict=False):
+            # Block by block, as whoever works the values out keeps them.
+            row[:] = [values(float(knot), start, min(start + self.BLOCK, frames)).sum() for knot in knots]
+        sums[:-1] = np.cumsum(sums[-2::-1], axis=0)[::-1]
         self._sums = sums
         self._tables: dict[int, Array] = {}
 

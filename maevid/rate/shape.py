@@ -32,6 +32,11 @@ class Bounds:
         self.lowest, self.highest = inside[0], inside[-1]
         self._zones = request.zones
 
+    @property
+    def zoned(self) -> bool:
+        """Whether there are zones at all."""
+        return bool(self._zones)
+
     def zone(self, frame: int) -> Zone | None:
         """The zone that covers a frame."""
         return next((z for z in self._zones if z.holds(frame)), None)
@@ -60,10 +65,15 @@ class Shape:
 
     def __init__(self, bounds: Bounds, frames: int) -> None:
         self.bounds = bounds
-        fixed = (bounds.fixed(i) for i in range(frames))
-        self.fixed = np.array([math.nan if f is None else f for f in fixed], dtype=np.float64)
-        self.log_factors = np.array([bounds.log_factor(i) for i in range(frames)], dtype=np.float64)
-        self._plain = bool(np.isnan(self.fixed).all() and not self.log_factors.any())
+        # Without zones one number stands for all frames, and takes no memory for each.
+        self.fixed: Array = np.broadcast_to(np.float64(math.nan), frames)
+        self.log_factors: Array = np.broadcast_to(np.float64(0), frames)
+        self._plain = not bounds.zoned
+        if bounds.zoned:
+            fixed = (bounds.fixed(i) for i in range(frames))
+            self.fixed = np.fromiter((math.nan if f is None else f for f in fixed), np.float64, frames)
+            self.log_factors = np.fromiter(map(bounds.log_factor, range(frames)), np.float64, frames)
+            self._plain = bool(np.isnan(self.fixed).all() and not self.log_factors.any())
 
     def smooth(self, psnr: Sequence[float] | Array, gamma: float) -> None:
         """Make λ_i ∝ D_i^g, D_i from PSNR in dB; the level remains the mean of ln λ."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -13,24 +14,25 @@ from statistics import median
 class Timeline:
     """Presentation times in seconds, strictly increasing, and the duration of the last frame (> 0).
 
-    A frame lasts until the next one is shown.
+    A frame lasts until the next one is shown. An hour has 90,000 of them: :meth:`of` keeps them as an array, and one
+    that it is given as it is.
     """
 
-    seconds: tuple[float, ...]
+    seconds: Sequence[float]
     last_duration: float
 
     def __post_init__(self) -> None:
         if not self.seconds or self.last_duration <= 0:
             raise ValueError("a timeline needs at least one frame and a positive last duration")
-        if any(b <= a for a, b in zip(self.seconds, self.seconds[1:], strict=False)):
+        if any(b <= a for a, b in itertools.pairwise(self.seconds)):
             raise ValueError("presentation times must increase from frame to frame")
 
     @classmethod
     def of(cls, seconds: Iterable[float], last_duration: float | None = None) -> Timeline:
         """From times in seconds. Without a known last duration it is the median gap (one frame: 1/25 s)."""
-        times = tuple(seconds)
+        times = seconds if isinstance(seconds, array) else array("d", seconds)
         if not last_duration or last_duration <= 0:
-            gaps = [b - a for a, b in itertools.pairwise(times)]
+            gaps = array("d", (b - a for a, b in itertools.pairwise(times)))
             last_duration = median(gaps) if gaps else 1 / 25
         return cls(times, last_duration)
 
@@ -43,7 +45,8 @@ class Timeline:
         return self.seconds[-1] + self.last_duration - self.seconds[0]
 
     @cached_property
-    def gaps(self) -> tuple[float, ...]:
+    def gaps(self) -> array[float]:
         """The duration of every frame in seconds; worked out once, for controllers ask at every frame."""
-        pairs = zip(self.seconds, self.seconds[1:], strict=False)
-        return (*(b - a for a, b in pairs), self.last_duration)
+        gaps = array("d", (b - a for a, b in itertools.pairwise(self.seconds)))
+        gaps.append(self.last_duration)
+        return gaps

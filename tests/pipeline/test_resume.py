@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from maevid.atomic import temporary_path
 from maevid.codec.interface import CodecOptions
 from maevid.errors import MaevidError, OutputError, UsageError
 from maevid.pipeline.compress import CompressOptions, compress
@@ -150,6 +151,36 @@ def test_two_passes_keep_the_first(clip: Path, tmp_path: Path) -> None:
     interrupt(job(clip, out, bitrate=250_000), 0)
     compress(replace(job(clip, out, resume=True, bitrate=250_000), statistics_out=kept), watcher := Watcher())
     assert Phase.ANALYSIS not in watcher.phases
+    assert len(read_recording(kept).reports) == FRAMES
+
+
+def test_a_first_pass_of_which_a_part_was_kept_is_made_anew(clip: Path, tmp_path: Path) -> None:
+    """Killed while it was written down, then interrupted: the part does not mix with the whole one behind it."""
+    whole, out = tmp_path / "whole.mkv", tmp_path / "out.mkv"
+    options = job(clip, out, bitrate=250_000)
+    compress(replace(options, output=str(whole)))
+    interrupt(options, 0)
+    kept = journal_path(out)
+    data = kept.read_bytes()
+    kept.write_bytes(data[: data.index(b'"piece":"cost"') + 40])
+    interrupt(replace(options, resume=True), 3)
+    compress(replace(options, resume=True), watcher := Watcher())
+    assert Phase.ANALYSIS not in watcher.phases
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_what_a_killed_process_left_of_the_statistics_goes(clip: Path, tmp_path: Path) -> None:
+    out, kept = tmp_path / "out.mkv", tmp_path / "clip.stats"
+    options = replace(job(clip, out, quality=60), statistics_out=kept)
+    interrupt(options, 15)
+    assert sorted(os.listdir(tmp_path)) == [".out.mkv.journal"]
+    journal = Journal.open(journal_path(out))
+    assert journal is not None
+    token = next(journal.records()).values["token"]
+    journal.close()
+    temporary_path(kept, token).write_text("half")
+    compress(replace(options, resume=True))
+    assert sorted(os.listdir(tmp_path)) == ["clip.stats", "out.mkv"]
     assert len(read_recording(kept).reports) == FRAMES
 
 

@@ -151,6 +151,30 @@ def test_model_fills_in_frames_between_samples_but_not_across_cuts():
         RateModel([FrameCost(0, {})], 1)
 
 
+def test_a_long_clip_is_the_same_in_blocks_as_at_once():
+    """Three blocks' worth of frames, the first and the last of a scene and of a block among those asked for."""
+    frames, cuts = 3000, [5, 1000, 1024, 2050]
+    generator = np.random.default_rng(1)
+    heights = generator.uniform(0, 9, frames)
+    costs = [FrameCost(f, {i: power(heights[f], i) for i in (0, 64, 255)}) for f in range(0, frames, 8)]
+    model = RateModel(costs, frames, cuts)
+    everyone = np.arange(frames)
+    expected = np.empty(frames)
+    measured = everyone[::8]
+    points = np.log([c.bits[64] for c in costs])
+    for first, last in itertools.pairwise([0, *cuts, frames]):
+        own = (measured >= first) & (measured < last)
+        expected[first:last] = np.interp(everyone[first:last], measured[own], points[own])
+    assert np.log(model.bits(64.0)) == pytest.approx(expected)
+    positions = generator.uniform(0, 255, frames)
+    at_once = model.bits(positions)
+    for start, stop in ((0, 1024), (1023, 1025), (700, 2900), (2999, 3000), (3000, 3000)):
+        assert np.array_equal(model.bits(positions[start:stop], start, stop), at_once[start:stop])
+    assert np.array_equal(model.bits(64.0, 17), model.bits(64.0)[17:])
+    one_by_one = [model.bits(float(p), f, f + 1)[0] for f, p in enumerate(positions)]
+    assert one_by_one == pytest.approx(at_once.tolist())
+
+
 def test_trial_indices_and_samples():
     assert trial_indices(0, 255) == (0, 64, 128, 191, 255)
     assert trial_indices(10, 12) == (10, 11, 12)

@@ -1,6 +1,7 @@
 """The statistics file and the prediction."""
 
 import os
+from array import array
 from dataclasses import replace
 
 import numpy as np
@@ -13,20 +14,37 @@ from maevid.rate import (
     FrameCost,
     RateRequest,
     StatisticsKey,
+    StatisticsWriter,
     make_controller,
     predict,
+    read_first_pass,
     read_statistics,
     sample_frames,
     trial_indices,
-    write_statistics,
 )
+from maevid.rate.costs import Costs
 from maevid.rate.factory import make_plan, planned_level
+from maevid.rate.store import PIECE
 from maevid.report import FrameReport
-from maevid.report_io import read_recording
+from maevid.report_io import RecordingWriter, read_recording
 
 KEY = StatisticsKey(640, 360, "mae", "0a1b2c3d")
 COSTS = [FrameCost(0, {0: 812.5, 255: 99000.0}, {0: 28.25, 255: 44.0}), FrameCost(3, {7: 1.0})]
-FIRST = FirstPass([0.0, 0.04, 0.08, 0.2], 0.04, COSTS, [2], other_bytes=100, sound_packets=3, other_packets=1)
+FIRST = FirstPass(
+    array("d", [0.0, 0.04, 0.08, 0.2]),
+    0.04,
+    Costs(COSTS),
+    [2],
+    other_bytes=100,
+    sound_packets=3,
+    other_packets=1,
+)
+
+
+def write_statistics(path, key, first, reports=()):
+    with StatisticsWriter(path, key, first) as writer:
+        for report in reports:
+            writer.frame(report)
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -42,28 +60,42 @@ def test_what_is_written_is_read(tmp_path):
     assert all(type(r) is FrameReport for r in found.reports)
     assert read_statistics(path) == found
     assert os.listdir(tmp_path) == ["clip.stats"]
+    assert read_first_pass(path, KEY) == FIRST
     # Whoever reads recordings, reads it.
     assert read_recording(path).reports == tuple(reports)
 
 
 def test_packets_beside_the_video_are_counted_by_kind():
-    found = FirstPass([0.0, 0.04])
+    found = FirstPass(array("d", [0.0, 0.04]))
     for size, sound in ((100, True), (30, False), (1, True)):
         found.count_other(size, sound=sound)
     assert (found.other_bytes, found.sound_packets, found.other_packets) == (131, 2, 1)
     assert found.timeline.duration == pytest.approx(0.08)
 
 
-def test_an_existing_file_survives_a_failed_write(tmp_path):
+def test_the_times_of_a_long_clip_stand_in_many_short_lines(tmp_path):
+    """As long as it takes for one line of them to be over what a reader takes."""
+    frames = 70_000
+    seconds = array("d", (n * 1001 / 30000 for n in range(frames)))
+    cuts = [1, PIECE - 1, PIECE, 2 * PIECE + 5, frames - 1]
+    costs = Costs(FrameCost(n, {n % 90: 8.5, 95: 1e6}) for n in range(0, frames, 8))
+    first = FirstPass(seconds, 0.03, costs, cuts, 7, 3, 1)
+    path = tmp_path / "clip.stats"
+    write_statistics(path, KEY, first)
+    assert read_statistics(path, KEY).first == first
+    assert max(map(len, path.read_text().splitlines())) < 100_000
+
+
+def test_an_existing_file_survives_a_failed_write(tmp_path, monkeypatch):
     path = tmp_path / "clip.stats"
     path.write_text("old")
 
-    def broken():
-        yield report_of(contents()["5 frames"], 0, 100)
+    def broken(writer, report):
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(RecordingWriter, "frame", broken)
     with pytest.raises(OutputError, match="No space left"):
-        write_statistics(path, KEY, FIRST, broken())
+        write_statistics(path, KEY, FIRST, [report_of(contents()["5 frames"], 0, 100)])
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["clip.stats"]
     with pytest.raises(OutputError, match="does not exist"):
@@ -108,6 +140,10 @@ def test_files_that_are_none(tmp_path, content, says):
         '{"type": "cost", "frame": 0, "bits": [], "psnr": {}}',
         '{"type": "timeline", "seconds": [1.0, 0.5]}',
         '{"type": "timeline", "second": []}',
+        '{"type": "timeline", "seconds": [1.0, 0.5], "cuts": []}',
+        '{"type": "timeline", "seconds": ["x"], "cuts": []}',
+        '{"type": "timeline", "seconds": [], "cuts": [], "costs": []}',
+        '{"type": "cost", "frame": 36893488147419103232, "bits": {"1": 1}, "psnr": {}}',
     ],
 )
 def test_damage_is_told(tmp_path, line):
