@@ -248,13 +248,16 @@ class _Job:
         if found is None:
             return make_controller(self.request, scale)
         timeline = found.timeline
-        beside = writer.start() + found.other_bytes
+        header = writer.start()
+        beside = header + found.other_bytes
         beside += largest_overhead(
             pictures=len(found.seconds),
             sound=found.sound_packets,
             other=found.other_packets,
             seconds=timeline.duration,
             file_bytes=self.request.size or 0,
+            header_bytes=header,
+            own_durations=found.own_durations,
             end=found.seconds[-1],
         )
         self.publish(BesideVideo(beside, whole=True))
