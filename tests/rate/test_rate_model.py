@@ -209,7 +209,9 @@ def test_trials_stay_near_the_target_after_the_first_frame():
     tried = []
     for start in range(0, 21, KEY_EVERY):
         over_range = trials.over_range(start)
-        assert [bool(trials.over_range(start + k)) for k in range(KEY_EVERY)] == [True] + [False] * (KEY_EVERY - 1)
+        assert [bool(trials.over_range(start + k)) for k in range(KEY_EVERY)] == [True] + [False] * (
+            KEY_EVERY - 1
+        )
         assert over_range == trial_indices(0, 255)
         near = trials.near({i: bits(start, i) for i in over_range}, 1 / 25)
         for frame in range(start, start + KEY_EVERY):
