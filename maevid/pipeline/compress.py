@@ -42,7 +42,7 @@ from maevid.rate import (
     write_statistics,
 )
 from maevid.report import FrameReport
-from maevid.stream.overhead import largest_overhead
+from maevid.stream.overhead import CLUSTER_OPEN_BYTES, largest_overhead
 from maevid.stream.packet import MAX_PIXELS
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import VideoInfo
@@ -255,7 +255,7 @@ class _Job:
             sound=found.sound_packets,
             other=found.other_packets,
             seconds=timeline.duration,
-            file_bytes=self.request.size or 0,
+            file_bytes=self.request.size or header + self._most_bytes(found),
             header_bytes=header,
             own_durations=found.own_durations,
             end=found.seconds[-1],
@@ -269,6 +269,14 @@ class _Job:
             cuts=found.cuts,
             overhead_bytes=beside,
         )
+
+    def _most_bytes(self, found: FirstPass) -> int:
+        """About the most that pictures and all else will have, for what of the container grows with the file."""
+        frames = len(found.seconds)
+        # Where nothing says how large they get, so large that they have a cluster each.
+        rate = self.request.bitrate
+        pictures = frames * CLUSTER_OPEN_BYTES if rate is None else int(rate * found.timeline.duration / 8)
+        return pictures + pictures // 50 + 50 * frames + found.other_bytes
 
     def _measure(self, team: Team, scale: RateScale, info: VideoInfo) -> FirstPass | None:
         """What the first pass finds, or has found before; None where the request needs none."""

@@ -18,7 +18,7 @@ _CUE = 13
 """Of a picture's entry in the cues beside its time, its cluster's position and its place within the cluster."""
 _CLUSTER = 4 + 2
 """Of a cluster's header beside its size and time: two identifiers, and the length of the time."""
-_CLUSTER_SECONDS, _CLUSTER_BYTES, _CLUSTER_OPEN_BYTES = 5, 5_000_000, 4096
+_CLUSTER_SECONDS, _CLUSTER_BYTES, CLUSTER_OPEN_BYTES = 5, 5_000_000, 4096
 """A cluster ends at these limits, and before a picture as soon as it has more than the last."""
 _CUES = 4
 """Of the cues beside their size and entries."""
@@ -46,7 +46,7 @@ def largest_overhead(
     beyond = max(0, file_bytes - header_bytes)
     alone = sound == other == 0
     by_limit = int(seconds / _CLUSTER_SECONDS + beyond / _CLUSTER_BYTES)
-    by_picture = beyond // _CLUSTER_OPEN_BYTES
+    by_picture = beyond // CLUSTER_OPEN_BYTES
     clusters = min(pictures, 1 + by_limit + by_picture) if alone else 2 + by_limit + min(pictures, by_picture)
     time = _length(int(1000 * max(seconds, end or 0.0)) + 1)
     place = 1 if alone and pictures == 1 else 2
