@@ -236,6 +236,10 @@ class ClipBench:
             misses.append(f"a zone's factor is {2 ** (np.mean(logs[factor]) - np.mean(others)):.2f}, not 2")
         return misses
 
+    def _could_have_more(self, frame: int, index: int, limit: int) -> bool:
+        """Whether a frame keeps a limit of bytes at the next index too."""
+        return index < self.truth.ends[1] and self.truth.frame(frame, index + 1)[0] <= 8 * limit
+
     def _error(
         self,
         request: RateRequest,
@@ -251,11 +255,11 @@ class ClipBench:
             return 100 * (file_bytes / request.size - 1)
         if request.frame_bytes is not None:
             over = max(sizes) / request.frame_bytes - 1
-            highest = self.truth.ends[1]
-            free = [size for size, index in zip(sizes, indices, strict=True) if index < highest]
-            return 100 * (
-                over if over > 0 else min(free, default=request.frame_bytes) / request.frame_bytes - 1
-            )
+            if over > 0:
+                return 100 * over
+            emptiest = sorted(range(len(sizes)), key=sizes.__getitem__)
+            free = (sizes[k] for k in emptiest if self._could_have_more(k, indices[k], request.frame_bytes))
+            return 100 * (next(free, request.frame_bytes) / request.frame_bytes - 1)
         assert request.bitrate is not None
         return 100 * (bits / self.timeline.duration / request.bitrate - 1)
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from maevid.codec.batches import Batches
-from maevid.codec.entropy import Decoder, encode
+from maevid.codec.entropy import OVERHEAD_BYTES, Decoder, encode
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
 from maevid.errors import DamagedError, LatentError, ModelError
 from maevid.model.checkpoint import Checkpoint
@@ -29,7 +29,7 @@ from maevid.model.integer import BATCH_LIMIT
 from maevid.model.network import Network, Quantised, latent_levels
 from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SKIP_BELOW, SYMBOL_LIMIT
 from maevid.model.workers import lanes_for, side_by_side
-from maevid.stream.packet import Packet
+from maevid.stream.packet import Packet, header_size
 from maevid.video.frame import Frame, Plane
 
 T = TypeVar("T")
@@ -168,9 +168,9 @@ class MaeCodec(FrameCodec):
             blocks = torch.cat([loaded[row] for row, _ in pairs[part]])
             quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
             strings = [self.coded_string(quantised, row, index) for row, index in enumerate(tried)]
+            costs = [self.tables.cost_bits(symbols, tables) for symbols, tables, _ in strings]
             return [
-                self.tables.cost_bits(symbols, tables) + _ESTIMATED_FRAMING_BITS
-                for symbols, tables, _ in strings
+                _packet_bits(frames[row], cost) for (row, _), cost in zip(pairs[part], costs, strict=True)
             ]
 
         bits = self._batched(len(pairs), samples, _cached_together(samples), work)
@@ -300,13 +300,17 @@ class MaeCodec(FrameCodec):
 TRIED_AT_ONCE = 400_000
 """Luma samples, counted at each rate, up to which rates are tried in one batch: beyond it a CPU's cache does not hold
 them, and one by one is as quick."""
-_ESTIMATED_FRAMING_BITS = 8 * 33
-"""Header (about 29 bytes) and the ends of the coded string (4), for estimates."""
 
 
 def _cached_together(samples: int) -> int:
     """How many pictures of so many luma samples to work on in one batch on a CPU."""
     return max(1, min(BATCH_LIMIT, TRIED_AT_ONCE // max(1, samples)))
+
+
+def _packet_bits(frame: Frame, cost: float) -> float:
+    """Bits that the packet of a frame should have whose symbols cost so many by their tables."""
+    payload = cost / 8 + OVERHEAD_BYTES
+    return 8 * (payload + header_size(frame.width, frame.height, frame.pts, frame.duration, [round(payload)]))
 
 
 def _coded(which: npt.NDArray[np.bool_], index: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:

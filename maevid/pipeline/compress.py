@@ -42,7 +42,7 @@ from maevid.rate import (
     read_first_pass,
 )
 from maevid.report import FrameReport
-from maevid.stream.overhead import largest_overhead
+from maevid.stream.overhead import CLUSTER_OPEN_BYTES, largest_overhead
 from maevid.stream.packet import MAX_PIXELS
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import VideoInfo
@@ -254,13 +254,16 @@ class _Job:
         if found is None:
             return make_controller(self.request, scale)
         timeline = found.timeline
-        beside = writer.start() + found.other_bytes
+        header = writer.start()
+        beside = header + found.other_bytes
         beside += largest_overhead(
             pictures=len(found.seconds),
             sound=found.sound_packets,
             other=found.other_packets,
             seconds=timeline.duration,
-            file_bytes=self.request.size or 0,
+            file_bytes=self.request.size or header + self._most_bytes(found),
+            header_bytes=header,
+            own_durations=found.own_durations,
             end=found.seconds[-1],
         )
         self.publish(BesideVideo(beside, whole=True))
@@ -272,6 +275,14 @@ class _Job:
             cuts=found.cuts,
             overhead_bytes=beside,
         )
+
+    def _most_bytes(self, found: FirstPass) -> int:
+        """About the most that pictures and all else will have, for what of the container grows with the file."""
+        frames = len(found.seconds)
+        # Where nothing says how large they get, so large that they have a cluster each.
+        rate = self.request.bitrate
+        pictures = frames * CLUSTER_OPEN_BYTES if rate is None else int(rate * found.timeline.duration / 8)
+        return pictures + pictures // 50 + 50 * frames + found.other_bytes
 
     def _measure(self, team: Team, scale: RateScale, info: VideoInfo) -> FirstPass | None:
         """What the first pass finds, or has found before; None where the request needs none."""

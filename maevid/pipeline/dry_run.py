@@ -39,6 +39,8 @@ def dry_run(
         other=found.other_packets,
         seconds=found.timeline.duration,
         file_bytes=options.request.size or 0,
+        header_bytes=_HEADER_BYTES,
+        own_durations=found.own_durations,
     )
     return predict(
         options.request,

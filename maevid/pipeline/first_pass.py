@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +19,8 @@ from maevid.pipeline.prefetch import Prefetch
 from maevid.pipeline.team import FrameEvents
 from maevid.rate import FirstPass, FrameCost, SceneWatcher, Trials
 from maevid.report import weighted_psnr
-from maevid.stream.overhead import largest_overhead
+from maevid.stream.overhead import has_own_duration, largest_overhead
+from maevid.stream.timeline import milliseconds
 from maevid.video.frame import Frame
 from maevid.video.reader import VideoReader
 
@@ -28,7 +31,7 @@ READ_AHEAD = 8
 SHORT_CLIP = 24
 """Clips up to so many frames are measured whole."""
 SAMPLE_EVERY = 8
-"""In longer ones every eighth frame of each scene is."""
+"""In longer ones every eighth frame of each scene is, and the last of the clip, beyond which nothing is known."""
 
 
 def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]:
@@ -37,6 +40,7 @@ def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]
     ``frames`` gives each frame and whether a scene starts with it. Yields (number, frame), in order.
     """
     held: list[tuple[int, Frame, bool]] = []
+    last: tuple[int, Frame] | None = None
     scene = 0
     for number, (frame, cut) in enumerate(frames):
         if number < SHORT_CLIP:
@@ -46,9 +50,13 @@ def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]
         for at, picture, starts in backlog:
             if starts:
                 scene = at
-            if (at - scene) % SAMPLE_EVERY == 0:
+            chosen = (at - scene) % SAMPLE_EVERY == 0
+            last = None if chosen else (at, picture)
+            if chosen:
                 yield at, picture
     yield from ((at, frame) for at, frame, _ in held)
+    if last is not None:
+        yield last
 
 
 @dataclass
@@ -83,12 +91,21 @@ class FirstPassRunner:
     """Measures one clip with one codec, at the rate indices that ``trials`` names.
 
     ``distortion`` measures the PSNR-Y of every sampled frame as well, ``curve`` the R-D curve of those that are tried
-    over the whole range (both by coding for real).
+    over the whole range (both by coding for real). ``rate`` is the clip's average frame rate, None where unknown.
     """
 
-    def __init__(self, codec: FrameCodec, trials: Trials, *, distortion: bool, curve: bool = False) -> None:
+    def __init__(
+        self,
+        codec: FrameCodec,
+        trials: Trials,
+        *,
+        distortion: bool,
+        curve: bool = False,
+        rate: Fraction | None = None,
+    ) -> None:
         self.codec = codec
         self.trials = trials
+        self.rate = rate
         self.distortion = distortion
         self.curve = curve or distortion
         self.found = FirstPass()
@@ -100,10 +117,11 @@ class FirstPassRunner:
 
         Where distortion is measured, the mean of the sampled frames is published as the clip's R-D curve.
         """
-        for number, frame in sampled(self._watched(frames, publish, control)):
-            cost = self._measure(number, frame)
-            self.found.costs.append(cost)
-            self.trials.learn(cost.bits)
+        chosen = sampled(self._watched(frames, publish, control))
+        while group := list(islice(chosen, self.trials.together)):
+            for cost in self._measure(group):
+                self.found.costs.append(cost)
+                self.trials.learn(cost.bits)
         if self._points:
             rates, decibels = np.mean(self._points, axis=0).T.tolist()
             publish(RdCurve(tuple(rates), tuple(decibels)))
@@ -122,22 +140,28 @@ class FirstPassRunner:
                 self.found.cuts.append(number)
             self.found.seconds.append(frame.seconds)
             self.found.last_duration = float(frame.duration * frame.time_base)
+            lasts = milliseconds(frame.pts + frame.duration, frame.time_base)
+            lasts -= milliseconds(frame.pts, frame.time_base)
+            self.found.own_durations += has_own_duration(lasts, self.rate)
             yield frame, cut
             publish(Progress(number + 1))
 
-    def _measure(self, number: int, frame: Frame) -> FrameCost:
-        over_range = self.trials.first()
-        bits: dict[int, float] = {}
+    def _measure(self, group: list[tuple[int, Frame]]) -> list[FrameCost]:
+        """Costs of frames with their numbers: the first over the whole range, all near the target in one call, since a
+        call costs as much as a small picture."""
+        frames = [frame for _, frame in group]
+        over_range = self.trials.over_range(len(self.found.costs))
         decibels: dict[int, float] = {}
-        if over_range and self.curve:
-            bits, decibels = self._code(frame, over_range)
-        elif over_range:
-            bits = self._estimate(frame, over_range)
+        if self.curve:
+            bits, decibels = self._code(frames[0], over_range)
+        else:
+            [bits] = self._estimate(frames[:1], over_range)
         each, pictures = self._seconds_per_frame(), len(self.found.seconds)
         near = self.trials.near(bits, each, self.beside.rate(pictures, pictures * each))
-        if near:
-            bits = bits | self._estimate(frame, near)
-        return FrameCost(number, bits, decibels if self.distortion else {})
+        found = self._estimate(frames, near)
+        found[0] |= bits
+        psnr = decibels if self.distortion else {}
+        return [FrameCost(number, b, psnr) for (number, _), b in zip(group, found, strict=True)]
 
     def _seconds_per_frame(self) -> float:
         seconds = self.found.seconds
@@ -145,9 +169,12 @@ class FirstPassRunner:
             return (seconds[-1] - seconds[0]) / (len(seconds) - 1)
         return self.found.timeline.duration
 
-    def _estimate(self, frame: Frame, indices: tuple[int, ...]) -> dict[int, float]:
-        bits = self.codec.estimate_bits([frame], indices)[0]
-        return dict(zip(indices, np.maximum(bits, 1.0).tolist(), strict=True))
+    def _estimate(self, frames: list[Frame], indices: tuple[int, ...]) -> list[dict[int, float]]:
+        """Bits of each frame by index."""
+        if not indices:
+            return [{} for _ in frames]
+        bits = np.maximum(self.codec.estimate_bits(frames, indices), 1.0)
+        return [dict(zip(indices, row, strict=True)) for row in bits.tolist()]
 
     def _code(self, frame: Frame, indices: tuple[int, ...]) -> tuple[dict[int, float], dict[int, float]]:
         """Bits and PSNR-Y of the frame coded for real, and a line of the R-D curve."""
@@ -182,8 +209,9 @@ def first_pass(
 
     Raises InputError where it has no frame, and Aborted.
     """
-    runner = FirstPassRunner(codec, trials, distortion=distortion, curve=curve)
     with VideoReader(path, stream=stream) as reader:
+        rate = reader.info.average_rate
+        runner = FirstPassRunner(codec, trials, distortion=distortion, curve=curve, rate=rate)
         events = Prefetch(events_of(reader), READ_AHEAD)
 
         def frames() -> Iterator[Frame]:

@@ -192,11 +192,12 @@ class RateController(ABC):
         if self._search is None:
             self._search = Search(self.bounds.lowest, self.bounds.highest)
         want = self._want(report)
-        index = self._search.step(report.rate_index, report.bits, want, self._slope(frame, report.rate_index))
+        amount, slope = self._amount(report), self._slope(frame, report.rate_index)
+        index = self._search.step(report.rate_index, amount, want, slope)
         if index is not None:
             self._tally.retries += 1
             return Retry(frame, index)
-        if report.bits > want.ceiling:
+        if amount > want.ceiling:
             self._broken(report)
         self._accept(report)
         return None
@@ -221,6 +222,10 @@ class RateController(ABC):
     def _choose(self, frame: int, lookahead: Sequence[FrameStatistics]) -> tuple[int, float]:
         """The index for a frame and the bits expected of it."""
 
+    def _amount(self, report: FrameReport) -> float:
+        """What of a frame is to be as :meth:`_want` says: its bits, unless a controller minds something else."""
+        return float(report.bits)
+
     def _want(self, report: FrameReport) -> Want:
         """What bits the frame just coded may have; the peak limit is the ceiling."""
         return Want(ceiling=self._peak_ceiling(report))
@@ -229,7 +234,7 @@ class RateController(ABC):
         return math.inf if self._bucket is None else self._bucket.available(report.seconds)
 
     def _slope(self, frame: int, index: int) -> float:
-        """d ln bits / d index of a frame; the default is that of R ∝ √λ."""
+        """d ln(amount) / d index of a frame; the default is that of R ∝ √λ."""
         scale = self.bounds.scale
         high, low = scale.lam(index + 1), scale.lam(index - 1)
         return 0.25 * math.log(high / low) if high > low else 1.0

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maevid.errors import UsageError
+from maevid.rate.budget import BudgetController
 from maevid.rate.buffer import Peak
 from maevid.rate.control import ConstantController, RateController
 from maevid.rate.costs import FrameCost
+from maevid.rate.decibels import PsnrController
 from maevid.rate.framelimit import FrameLimitController
 from maevid.rate.live import LiveController
 from maevid.rate.plan import Plan
-from maevid.rate.planned import BudgetController, PlannedController, PsnrController
+from maevid.rate.planned import PlannedController
 from maevid.rate.request import DEFAULT_QUALITY, RateRequest
 from maevid.rate.scale import RateScale
 from maevid.rate.shape import Bounds

@@ -22,6 +22,8 @@ Array = npt.NDArray[np.float64]
 
 PEAK_HEADROOM = 0.03
 """Share of the bucket that plans leave alone, for estimates that turn out too low."""
+NEARLY = 0.007
+"""Share of a target that the nearest rate of a clip may lie off: with the error of the estimates at most 1 %."""
 
 
 class Plan:
@@ -126,10 +128,13 @@ class Plan:
         """Lowest and highest bits that the clip can have within bounds, zones and peak limit."""
         return self.total(self.bounds.lowest), self.total(self.bounds.highest)
 
-    def require_bits(self, want: float, what: str) -> None:
-        """Raise TargetError naming the reachable rates when ``want`` bits are more than 1 % out of reach."""
+    def require_bits(self, want: float, what: str, *, hard: bool = False) -> None:
+        """Raise TargetError naming the reachable rates when ``want`` bits are out of reach.
+
+        By :data:`NEARLY` the clip may miss them; with ``hard`` it may have fewer, and not more.
+        """
         low, high = self.reach()
-        if want < low * 0.99 or want > high * 1.01:
+        if want < low * (1.0 if hard else 1 - NEARLY) or want > high * (1 + NEARLY):
             seconds = self.timeline.duration
             ends = [format_rate(bits / seconds) for bits in (low, high)]
             raise TargetError(

@@ -1,4 +1,7 @@
-"""Finding the rate index of one frame by coding it again: a bracketed search in (index, ln bits)."""
+"""Finding the rate index of one frame by coding it again: a bracketed search in (index, ln bits).
+
+Bits may stand for any other positive amount that grows with the index.
+"""
 
 from __future__ import annotations
 

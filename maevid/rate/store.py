@@ -48,7 +48,8 @@ class StatisticsKey:
 class FirstPass:
     """What the first pass found: times of all frames in seconds, measured costs, first frames of scenes.
 
-    ``other_bytes`` counts the packets of sound and of all other copied streams.
+    ``other_bytes`` counts the packets of sound and of all other copied streams, ``own_durations`` the frames that do
+    not last as long as the average rate says: what both cost in the container is known only from this.
     """
 
     seconds: array[float] = field(default_factory=lambda: array("d"))
@@ -58,6 +59,7 @@ class FirstPass:
     other_bytes: int = 0
     sound_packets: int = 0
     other_packets: int = 0
+    own_durations: int = 0
 
     def count_other(self, size: int, *, sound: bool) -> None:
         """Take note of a packet that is not the video's."""

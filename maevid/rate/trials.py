@@ -38,36 +38,35 @@ class Trials:
         self._key: Curves | None = None
         self._sum = np.zeros(len(self._ladder))
 
-    def first(self) -> tuple[int, ...]:
-        """Indices over the range for a frame that needs them; none for others."""
-        return self.over_range(self._measured)
+    @property
+    def together(self) -> int:
+        """How many frames are measured together: one that is tried over the whole range, and those after it."""
+        return 1 if self._bitrate is None else KEY_EVERY
 
-    def over_range(self, measured: int) -> tuple[int, ...]:
-        """What :meth:`first` gives once ``measured`` frames are measured."""
-        return self._ladder if self._bitrate is None or measured % KEY_EVERY == 0 else ()
+    def over_range(self, number: int) -> tuple[int, ...]:
+        """Indices over the range for the measured frame of a number, where it is to be tried so; none for others."""
+        return self._ladder if number % self.together == 0 else ()
 
     def near(
         self, bits: Mapping[int, float], seconds_per_frame: float, beside: float = 0.0
     ) -> tuple[int, ...]:
-        """The indices to add, given the bits at those of :meth:`first` (the key frame's, or none).
+        """The indices near the target for the frames measured together, the first of which has ``bits`` over the range.
 
         ``beside`` are the bits per second that a file has beside its pictures.
         """
         if self._bitrate is None:
             return ()
-        if bits:
-            heights = np.log([[max(bits[i], 1.0) for i in self._ladder]])
-            self._key = Curves([float(i) for i in self._ladder], heights)
-            if self._measured == 0:
-                self._sum = np.exp(heights[0])
+        heights = np.log([[max(bits[i], 1.0) for i in self._ladder]])
+        self._key = Curves([float(i) for i in self._ladder], heights)
+        if self._measured == 0:
+            self._sum = np.exp(heights[0])
         bitrate = self._bitrate - beside if self._whole_file else self._bitrate
         wanted = math.log(max(bitrate * seconds_per_frame, 1.0))
         means = np.maximum.accumulate(np.log(self._sum / max(self._measured, 1)))
         level = float(np.interp(wanted, means + np.arange(means.size) * 1e-9, self._ladder))
         low, high = self._ends
         below = GRID * math.floor(level / GRID)
-        pair = {min(max(index, low), high) for index in (below, below + GRID)}
-        return tuple(sorted(pair - bits.keys()))
+        return tuple(sorted({min(max(index, low), high) for index in (below, below + GRID)}))
 
     def learn(self, bits: Mapping[int, float]) -> None:
         """Take all bits of a measured frame: where the target lies is a matter of all frames so far."""

@@ -21,6 +21,7 @@ accepts bytes writes the same bytes again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
@@ -35,7 +36,9 @@ MAX_PIXELS = 2**26
 so large a picture takes 7 GB."""
 MAX_SIDE = 65535
 MAX_PARTS = 8
-MAX_HEADER = 9 + 2 * 3 + 2 * 10 + 1 + MAX_PARTS * 10 + 8
+_FIXED_BYTES = 9 + 8
+"""Of a header without its variable-length numbers."""
+MAX_HEADER = _FIXED_BYTES + 2 * 3 + 2 * 10 + 1 + MAX_PARTS * 10
 """Bytes of the longest header that :func:`read_header` accepts."""
 
 
@@ -107,8 +110,8 @@ class Packet:
         head += bytes((self.version, self.flags))
         head += self.model
         head.append(self.rate_index)
-        pts = self.pts << 1 if self.pts >= 0 else (-self.pts << 1) - 1
-        for value in (self.width, self.height, pts, self.duration, len(self.parts), *map(len, self.parts)):
+        sizes = len(self.parts), *map(len, self.parts)
+        for value in (self.width, self.height, _folded(self.pts), self.duration, *sizes):
             _append_uvarint(head, value)
         head += self.latent_check.to_bytes(4, "little")
         crc = crc32(head)
@@ -146,6 +149,12 @@ class Packet:
             parts=tuple(parts),
             latent_check=header.latent_check,
         )
+
+
+def header_size(width: int, height: int, pts: int, duration: int, part_bytes: Sequence[int]) -> int:
+    """Bytes of the header of a packet with these fields and parts of so many bytes."""
+    numbers = (width, height, _folded(pts), duration, len(part_bytes), *part_bytes)
+    return _FIXED_BYTES + sum(max(1, -(-number.bit_length() // 7)) for number in numbers)
 
 
 def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> PacketHeader:
@@ -202,6 +211,11 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> PacketHeader:
 
 def _cut_within_header(data: bytes) -> DamagedError:
     return DamagedError(f"packet ends after {len(data)} bytes, within its header")
+
+
+def _folded(number: int) -> int:
+    """Zigzag: 0, -1, 1, -2, … become 0, 1, 2, 3, …"""
+    return number << 1 if number >= 0 else (-number << 1) - 1
 
 
 def _append_uvarint(out: bytearray, value: int) -> None:

@@ -257,6 +257,7 @@ def test_sampling_takes_the_first_of_each_scene_in_order(count: int) -> None:
     chosen = [at for at, _ in sampled((f"frame {i}", i in cuts) for i in range(count))]
     assert chosen == sorted(set(chosen))
     assert chosen[0] == 0
+    assert chosen[-1] == count - 1
     if count <= 24:
         assert chosen == list(range(count))
     else:

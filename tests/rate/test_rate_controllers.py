@@ -447,6 +447,53 @@ def test_psnr_that_is_not_reported_is_taken_from_the_first_pass(clips):
     assert abs(controller.result().error) <= 0.1
 
 
+def test_psnr_of_a_short_clip_is_searched_for():
+    """With two frames there is nothing to correct the first with but coding it again."""
+    for count in (1, 2, 3):
+        clip = flat_clip(f"{count} frames", [-1.2] * count)
+        costs = [
+            replace(c, psnr={i: p + 0.3 * (-1) ** c.frame - 0.2 for i, p in c.psnr.items()})
+            for c in clip.costs(TRIALS)
+        ]
+        controller = make_controller(RateRequest(psnr=32), SCALE, timeline=clip.timeline, costs=costs)
+        run = encode(clip, controller)
+        assert abs(controller.result().error) <= 0.03, count
+        assert abs(run.mean_psnr - 32) <= 0.03
+        assert 1 <= controller.result().retries <= 4 * count
+    silent = make_controller(RateRequest(psnr=32), SCALE, timeline=clip.timeline, costs=costs)
+    index = silent.next_index(0)
+    assert silent.observe(replace(report_of(clip, 0, index), psnr={})) is None
+
+
+def test_a_single_frame_fills_a_file():
+    for seed in range(6):
+        clip = flat_clip("one", [-1.2], seed=seed)
+        size = int(clip.bits[0, 100] / 8)
+        controller = control(clip, RateRequest(size=size))
+        encode(clip, controller)
+        assert -0.015 <= controller.result().error <= 0, seed
+
+
+def test_a_target_just_below_the_lowest_rate_gets_the_lowest_rate():
+    """Whatever the first packets have: what they were given too much could not be saved later."""
+    for seed in range(6):
+        clip = flat_clip("low", [-1.2] * 60, seed=seed, bias=-0.004)
+        low = clip.bits[:, 0].sum() / clip.timeline.duration
+        controller = control(clip, RateRequest(bitrate=low * 0.994))
+        run = encode(clip, controller)
+        assert {r.rate_index for r in run.reports} == {0}
+        assert abs(controller.result().error) <= 0.01
+        with pytest.raises(TargetError, match="out of reach"):
+            control(clip, RateRequest(bitrate=low * 0.992))
+        with pytest.raises(TargetError, match="out of reach"):
+            control(clip, RateRequest(size=int(low * 0.999 * clip.timeline.duration / 8)))
+        controller = control(clip, RateRequest(bitrate=low * 0.994))
+        for frame in range(20):
+            controller.observe(report_of(clip, frame, controller.next_index(frame)))
+        controller.retarget(low * 1.5)
+        assert [controller.next_index(frame) for frame in range(20, 30)][-1] > 0
+
+
 def test_psnr_estimates_that_are_off_are_corrected(clips):
     clip = clips["plain"]
     costs = [replace(c, psnr={i: p + 0.5 for i, p in c.psnr.items()}) for c in clip.costs(TRIALS)]

@@ -229,21 +229,24 @@ def test_trials_stay_near_the_target_after_the_first_frame():
         return (2000 + 100 * frame) * math.exp(index / 60)
 
     trials = Trials(0, 255, bitrate=25 * 2000 * math.exp(150 / 60))
+    assert trials.together == KEY_EVERY
     tried = []
-    for frame in range(17):
-        first = trials.first()
-        measured = {i: bits(frame, i) for i in first}
-        near = trials.near(measured, 1 / 25)
-        measured |= {i: bits(frame, i) for i in near}
-        trials.learn(measured)
-        tried.append((first, near))
-    assert [bool(first) for first, _ in tried] == [f % KEY_EVERY == 0 for f in range(17)]
-    assert tried[0] == (trial_indices(0, 255), (144, 160))
-    assert all(len(near) <= 2 for _, near in tried)
+    for start in range(0, 21, KEY_EVERY):
+        over_range = trials.over_range(start)
+        assert [bool(trials.over_range(start + k)) for k in range(KEY_EVERY)] == [True] + [False] * (
+            KEY_EVERY - 1
+        )
+        assert over_range == trial_indices(0, 255)
+        near = trials.near({i: bits(start, i) for i in over_range}, 1 / 25)
+        for frame in range(start, start + KEY_EVERY):
+            trials.learn({i: bits(frame, i) for i in ({*over_range, *near} if frame == start else near)})
+        tried.append(near)
+    assert tried[0] == (144, 160)
     # The frames grow: the index at which all so far have the rate sinks.
-    mean = 2000 + 100 * 8
+    mean = 2000 + 100 * (2 * KEY_EVERY - 1) / 2
     sunk = 150 - 60 * math.log(mean / 2000)
-    assert {16 * (sunk // 16), 16 * (sunk // 16 + 1)} <= {*tried[-1][0], *tried[-1][1]}
+    assert tried[2] == (16 * (sunk // 16), 16 * (sunk // 16 + 1))
+    assert tried[2] < tried[0]
 
 
 def test_a_frame_between_an_easy_and_a_hard_one_has_a_curve_between_theirs():
@@ -265,20 +268,21 @@ def test_a_frame_between_an_easy_and_a_hard_one_has_a_curve_between_theirs():
 
 def test_trials_without_a_rate_to_come_near_to_go_over_the_range_on_every_frame():
     trials = Trials(10, 90)
-    for _ in range(3):
-        assert trials.first() == trial_indices(10, 90)
-        assert trials.near(dict.fromkeys(trials.first(), 8.0), 0.04) == ()
+    assert trials.together == 1
+    for number in range(3):
+        assert trials.over_range(number) == trial_indices(10, 90)
+        assert trials.near(dict.fromkeys(trials.over_range(number), 8.0), 0.04) == ()
         trials.learn({10: 8.0})
 
 
 @pytest.mark.parametrize("rate", [1e-3, 1e12])
 def test_trials_of_a_rate_out_of_reach_stay_on_the_scale(rate):
     trials = Trials(3, 200, rate)
-    measured = {i: 100.0 + i for i in trials.first()}
+    measured = {i: 100.0 + i for i in trials.over_range(0)}
     near = trials.near(measured, 0.04)
     assert all(3 <= i <= 200 for i in near)
     trials.learn(measured | {i: 100.0 + i for i in near})
-    assert trials.near({}, 0.04)
+    assert trials.near(measured, 0.04) == near
 
 
 def test_the_bitrate_of_a_file_is_not_all_the_pictures():
@@ -288,4 +292,4 @@ def test_the_bitrate_of_a_file_is_not_all_the_pictures():
     assert Trials(0, 255, rate, whole_file=True).near(ladder, 0.04) == (144, 160)
     left = math.exp(-50 / 60)
     assert Trials(0, 255, rate, whole_file=True).near(ladder, 0.04, beside=(1 - left) * rate) == (96, 112)
-    assert Trials(0, 255, rate, whole_file=True).near(ladder, 0.04, beside=2 * rate) == (16,)
+    assert Trials(0, 255, rate, whole_file=True).near(ladder, 0.04, beside=2 * rate) == (0, 16)

@@ -20,9 +20,10 @@ from maevid.stream import ebml
 from maevid.stream import matroska as mkv
 from maevid.stream.header import STAND_IN
 from maevid.stream.matroska import CODEC_ID
-from maevid.stream.overhead import largest_overhead
+from maevid.stream.overhead import has_own_duration, largest_overhead
 from maevid.stream.packet import Packet
 from maevid.stream.reader import StreamReader
+from maevid.stream.timeline import milliseconds
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import ColorTags, VideoInfo
 
@@ -253,18 +254,59 @@ def test_the_size_of_a_file_is_bounded_in_advance(
 
 
 def test_the_bound_worked_out_by_hand() -> None:
-    """64 at the end, 7 a block, 20 a cue (15, time in 2 bytes, position in 3), 37 a line, 20 a cluster."""
+    """64 at the end of a file with sound, 7 a block, 20 a cue (15, time in 2 bytes, position in 3), 37 a line."""
     count = {"pictures": 10, "sound": 5, "other": 2}
-    # Two clusters more than the ten that pictures may open and the two that five seconds each need.
-    fixed = 64 + 7 * 15 + 37 * 2 + 20 * (10 + 2 + 2)
+    # A cluster has 6, its time 2, its size 3: two more than the ten that pictures may open and the two that 5 s
+    # each need. The cues have 4 and their size 2.
+    fixed = 64 + 7 * 15 + 37 * 2 + 11 * (10 + 2 + 2) + 6
     # Six long packets have room in the file, of two bytes more each.
     assert largest_overhead(**count, seconds=12, file_bytes=100_000) == fixed + 6 * 2 + 10 * 20
-    # A clip that starts late has longer times in its cues.
-    assert largest_overhead(**count, seconds=12, file_bytes=100_000, end=66.0) == fixed + 6 * 2 + 10 * 21
-    # A file of 4 kB opens one cluster; its positions take two bytes.
-    small = 64 + 7 * 15 + 37 * 2 + 20 * (1 + 2) + 10 * 18
+    # A clip that starts late has longer times in its cues and clusters.
+    assert largest_overhead(**count, seconds=12, file_bytes=100_000, end=66.0) == fixed + 6 * 2 + 10 * 21 + 14
+    # A file of 4 kB opens one cluster; its positions take two bytes, times and the sizes of clusters one and two.
+    small = 64 + 7 * 15 + 37 * 2 + 9 * (1 + 2) + 6 + 10 * 18
     assert largest_overhead(**count, seconds=0.2, file_bytes=4096) == small
-    assert largest_overhead(**count, seconds=0.2, file_bytes=255) == small - 20 - 10
+    # Without the header nothing is left that could open one.
+    assert largest_overhead(**count, seconds=0.2, file_bytes=4096, header_bytes=300) == small - 9
+    # A block group for a duration of its own.
+    assert largest_overhead(**count, seconds=0.2, file_bytes=4096, own_durations=3) == small + 3 * 10
+
+
+@pytest.mark.parametrize(
+    ("rate", "pattern"),
+    [(Fraction(25), (512,)), (Fraction(25), (40, 1000, 400_000)), (Fraction(30000, 1001), (7, 430))],
+)
+@pytest.mark.parametrize(
+    ("count", "size", "slack"), [(1, 400, 0), (2, 1500, 8), (5, 700, 15), (40, 900, 400)]
+)
+def test_a_small_file_of_pictures_is_known_to_a_few_bytes(
+    tmp_path: Path, rate: Fraction, pattern: tuple[int, ...], count: int, size: int, slack: int
+) -> None:
+    """Pictures that last longer or shorter than the rate says have block groups."""
+    info = video_info(average_rate=rate)
+    base = info.time_base
+    durations = [pattern[k % len(pattern)] for k in range(count)]
+    starts = [sum(durations[:k]) for k in range(count)]
+    lasting = [
+        milliseconds(a + d, base) - milliseconds(a, base) for a, d in zip(starts, durations, strict=True)
+    ]
+    with StreamWriter(tmp_path / "a.mkv", info, codec="mae", model=MODEL, weights=WEIGHTS) as writer:
+        header = writer.start()
+        for packet, start, duration in zip(make_packets(count, size=size), starts, durations, strict=True):
+            writer.write(replace(packet, pts=start, duration=duration))
+    own = sum(has_own_duration(length, rate) for length in lasting)
+    assert bool(own) == (pattern != (512,))
+    bound = largest_overhead(
+        pictures=count,
+        sound=0,
+        other=0,
+        seconds=float(sum(durations) * base),
+        file_bytes=writer.bytes_written,
+        header_bytes=header,
+        own_durations=own,
+    )
+    spare = header + writer.packet_bytes + bound - writer.bytes_written
+    assert 0 <= spare <= slack + 6 * own + (12 * count if own else 0)
 
 
 def test_failure_leaves_nothing_and_keeps_what_stood_there(tmp_path: Path) -> None:

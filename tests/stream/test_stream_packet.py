@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streamfiles import unhurried
 
 from maevid.errors import DamagedError
-from maevid.stream.packet import MAX_HEADER, Packet, read_header
+from maevid.stream.packet import MAX_HEADER, Packet, header_size, read_header
 
 packets = st.builds(
     Packet,
@@ -44,6 +44,8 @@ def test_packet_survives_the_round_trip(packet: Packet) -> None:
     assert Packet.from_bytes(data) == packet
     header = read_header(data[:MAX_HEADER])
     assert header.packet_bytes == len(data)
+    fields = packet.width, packet.height, packet.pts, packet.duration, [len(part) for part in packet.parts]
+    assert header_size(*fields) == header.header_bytes
     assert (header.pts, header.duration) == (packet.pts, packet.duration)
     assert (header.rate_index, header.model) == (packet.rate_index, packet.model)
 
