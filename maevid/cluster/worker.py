@@ -23,7 +23,6 @@ from maevid.video.frame import Frame
 PROBE_SIZE = 64
 """Side of the picture that tells whether two machines compute alike."""
 
-
 sent_weights: dict[str, Path] = {}
 """Files that clients have sent to this process, by the name that :class:`Setup` gives them."""
 

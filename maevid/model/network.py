@@ -21,13 +21,12 @@ from maevid.model.prior import (
     HYPER_LIMIT,
     MEAN_STEP,
     SKIP_BELOW,
-    SYMBOL_LIMIT,
     Conditions,
     EntropyModel,
     HyperAnalysis,
     anchor_mask,
 )
-from maevid.model.quantiser import quantised
+from maevid.model.quantiser import nearest, quantised
 from maevid.model.representation import CHROMA_STEP, LUMA_STEP
 from maevid.model.transforms import ALIGNMENT, Analysis, Gains, Synthesis
 from maevid.video.frame import Plane
@@ -169,18 +168,15 @@ class Network:
         self, latents: Tensor, features: Tensor, conditions: Conditions
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Symbols (int32), scale indices (uint8) and decoded latents, pass by pass."""
-        mean, index = self.model.entropy.first(features, conditions)
-        if not isinstance(self.model.entropy, EntropyModel):
-            symbols = torch.floor(latents - mean + 0.5).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT) * (
-                index >= SKIP_BELOW
-            )
-            return symbols.to(torch.int32), index.to(torch.uint8), symbols + mean
-        symbols = quantised(latents - mean, index) * (index >= SKIP_BELOW)
-        if self.two_passes:
+        entropy = self.model.entropy
+        rounded = quantised if isinstance(entropy, EntropyModel) else nearest
+        mean, index = entropy.first(features, conditions)
+        symbols = rounded(latents - mean, index) * (index >= SKIP_BELOW)
+        if isinstance(entropy, EntropyModel) and self.two_passes:
             anchor = anchor_mask(latents)
             anchors = torch.where(anchor, symbols + mean, 0.0)
-            mean_2, index_2 = self.model.entropy.second(features, anchors, conditions)
-            symbols_2 = quantised(latents - mean_2, index_2) * (index_2 >= SKIP_BELOW)
+            mean_2, index_2 = entropy.second(features, anchors, conditions)
+            symbols_2 = rounded(latents - mean_2, index_2) * (index_2 >= SKIP_BELOW)
             mean = torch.where(anchor, mean, mean_2)
             index = torch.where(anchor, index, index_2)
             symbols = torch.where(anchor, symbols, symbols_2)

@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +27,6 @@ from maevid.report_io import RecordingWriter, read_records
 VERSION = 1
 PIECE = 4096
 """Times in a record at most: lines stay short however long the clip is."""
-_COUNTS = ("other_bytes", "sound_packets", "other_packets")
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
@@ -78,7 +77,7 @@ class FirstPass:
             stop = start + PIECE
             record: dict[str, Any] = {"seconds": self.seconds[start:stop].tolist()}
             if stop >= len(self.seconds):
-                record |= {name: getattr(self, name) for name in ("last_duration", "cuts", *_COUNTS)}
+                record |= {name: getattr(self, name) for name in _NUMBERS}
             cuts = slice(bisect_left(self.cuts, start), bisect_left(self.cuts, stop))
             yield "timeline", {**record, "cuts": self.cuts[cuts]}
         for cost in self.costs:
@@ -92,12 +91,15 @@ class FirstPass:
         if kind == "cost":
             self.costs.append(_cost(record))
             return
-        if not {"seconds", "cuts"} <= record.keys() <= {"seconds", "last_duration", "cuts", *_COUNTS}:
+        if not {"seconds", "cuts"} <= record.keys() <= {"seconds", "cuts", *_NUMBERS}:
             raise ValueError("the timeline lacks times or cuts, or has what does not belong there")
         self.seconds.extend(record["seconds"])
         self.cuts += record["cuts"]
         for name in record.keys() - {"seconds", "cuts"}:
             setattr(self, name, record[name])
+
+
+_NUMBERS = [f.name for f in fields(FirstPass) if f.name not in ("seconds", "costs", "cuts")]
 
 
 @dataclass(frozen=True, slots=True)

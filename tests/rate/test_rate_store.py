@@ -2,7 +2,7 @@
 
 import os
 from array import array
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -38,6 +38,7 @@ FIRST = FirstPass(
     other_bytes=100,
     sound_packets=3,
     other_packets=1,
+    own_durations=2,
 )
 
 
@@ -53,6 +54,7 @@ def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "clip.stats"
     path.write_text("old")
     write_statistics(path, KEY, FIRST, reports)
+    assert all(getattr(FIRST, f.name) != getattr(FirstPass(), f.name) for f in fields(FirstPass))
     found = read_statistics(path, KEY)
     assert found.key == KEY
     assert found.first == FIRST
