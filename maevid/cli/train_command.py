@@ -66,7 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="draw the run's curve (PNG or SVG) and stop; with --recipe, its plot (default: docs/paper.png)",
     )
-    parser.add_argument("--export", type=Path, metavar="FILE", help="write the run's model file and stop")
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write the run's model file and stop; frequency tables are fitted to DATA, where it is named",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -76,7 +81,8 @@ def run(options: argparse.Namespace) -> int:
 
     folder: Path = options.run or Path("runs") / options.config
     if options.export:
-        checkpoint = export_run(folder, options.export)
+        pictures = _pictures(options) if options.data else None
+        checkpoint = export_run(folder, options.export, pictures)
         print(f"{options.export}: {checkpoint.config.name} {checkpoint.sha256[:8]}, {checkpoint.notes}")
         return 0
     if options.plot and not options.recipe:
@@ -106,6 +112,17 @@ def run(options: argparse.Namespace) -> int:
         return _train(options, folder, group, lambda: bool(stopping))
 
 
+def _pictures(options: argparse.Namespace) -> Pictures:
+    from maevid.training.pictures import Pictures
+
+    try:
+        return Pictures(options.data, Path("runs") / "cache", made=not options.as_found)
+    except ModuleNotFoundError as missing:
+        raise UsageError(
+            f"{missing.name} is missing: pip install 'maevid[evaluation]', or --as-found for no made screens"
+        ) from None
+
+
 def _train(options: argparse.Namespace, folder: Path, group: Group, stop: Callable[[], bool]) -> int:
     """Train as one of a group; all that uses the group is gone when this returns."""
     import torch
@@ -114,7 +131,6 @@ def _train(options: argparse.Namespace, folder: Path, group: Group, stop: Callab
     from maevid.model.config import CONFIGS
     from maevid.model.device import choose_placement
     from maevid.training.loop import Trainer, TrainingOptions
-    from maevid.training.pictures import Pictures
     from maevid.training.run import STATE_FILE, branch_run, read_config
 
     start = Checkpoint.load(options.from_weights) if options.from_weights else None
@@ -123,12 +139,7 @@ def _train(options: argparse.Namespace, folder: Path, group: Group, stop: Callab
         if options.branch:
             branch_run(folder, options.branch)
             folder = options.branch
-        try:
-            pictures = Pictures(options.data, Path("runs") / "cache", made=not options.as_found)
-        except ModuleNotFoundError as missing:
-            raise UsageError(
-                f"{missing.name} is missing: pip install 'maevid[evaluation]', or --as-found for no made screens"
-            ) from None
+        pictures = _pictures(options)
     config = read_config(folder) if (folder / STATE_FILE).exists() else CONFIGS[options.config]
     settings = TrainingOptions(
         batch=options.batch,

@@ -79,8 +79,7 @@ class Checkpoint:
         arrays |= {f"offset.{k}": v for k, v in _tabulate(model).items()}
         family = laplace_tables if model.config.prior == "factorized" else gaussian_tables
         tables = family(scale_of_index(torch.arange(SCALES, dtype=torch.float64)).numpy())
-        arrays |= {f"tables.{k}": v for k, v in tables.to_arrays().items()}
-        return cls(model.config, arrays, notes or {})
+        return cls(model.config, arrays | _named(tables), notes or {})
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -139,6 +138,10 @@ class Checkpoint:
             {name[7:]: value for name, value in self.arrays.items() if name.startswith("tables.")}
         )
 
+    def with_tables(self, tables: FrequencyTables) -> Checkpoint:
+        """The same model with other frequency tables; its identity is another too."""
+        return Checkpoint(self.config, self.arrays | _named(tables), self.notes)
+
     def conditions(self) -> Conditions:
         """The λ-dependent terms of the entropy model for all rate indices: rows of (256, channels)."""
         rows = {}
@@ -155,6 +158,10 @@ class Checkpoint:
         bias = torch.from_numpy(self.arrays[f"int.{name}.bias"].astype(np.float64)).float()
         column = scale.view(-1, *([1] * (weight.dim() - 1)))
         return {"weight": weight * column, "bias": bias * scale * layer.step}
+
+
+def _named(tables: FrequencyTables) -> Arrays:
+    return {f"tables.{name}": value for name, value in tables.to_arrays().items()}
 
 
 def _pack_layer(layer: _Exact) -> Arrays:

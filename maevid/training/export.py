@@ -6,12 +6,17 @@ from pathlib import Path
 
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
+from maevid.training.counting import fitted_tables
 from maevid.training.optimizers import build_optimizers
+from maevid.training.pictures import Pictures
 from maevid.training.run import Average, load_run, read_config
 
 
-def export_run(folder: Path, path: Path) -> Checkpoint:
-    """Write the averaged weights of a run as a model file. Raises ModelError when the folder holds no run."""
+def export_run(folder: Path, path: Path, pictures: Pictures | None = None) -> Checkpoint:
+    """Write the averaged weights of a run as a model file. Raises ModelError when the folder holds no run.
+
+    With ``pictures`` its frequency tables are fitted to their symbols, else they are those of normal distributions.
+    """
     model = ModulatedAutoencoder(read_config(folder))
     average = Average(model)
     progress = load_run(folder, model, average, build_optimizers(model))
@@ -22,6 +27,8 @@ def export_run(folder: Path, path: Path) -> Checkpoint:
         "decay_steps": str(progress.decay_steps),
     }
     checkpoint = Checkpoint.from_model(model, notes)
+    if pictures:
+        checkpoint = checkpoint.with_tables(fitted_tables(checkpoint, pictures))
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(path)
     return checkpoint

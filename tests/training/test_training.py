@@ -176,7 +176,11 @@ def test_a_stopped_process_has_saved_and_its_weights_code_pictures(
     # Without -- torchrun takes --run for its own --run-path.
     subprocess.run([*TWO, "--", str(script), str(copies), *command], cwd=tmp_path, check=True)
     assert len(copies.read_text().splitlines()) == 1
-    subprocess.run(train("--export", str(weights), folder=branch), cwd=tmp_path, check=True)
+    normal = tmp_path / "normal.safetensors"
+    subprocess.run(train("--export", str(normal), folder=branch), cwd=tmp_path, check=True)
+    subprocess.run(
+        train(str(bunny), str(hall), "--export", str(weights), folder=branch), cwd=tmp_path, check=True
+    )
     ended = read_progress(branch)
     assert (ended.exact, ended.decay_steps) == (True, 3)
     # From there the run goes on at the held rate, where it would go nowhere as the branch that it was.
@@ -202,6 +206,9 @@ def test_a_stopped_process_has_saved_and_its_weights_code_pictures(
         assert np.abs(y.astype(int) - frame.y).mean() < 12
         sizes.append(len(encoded.packet.to_bytes()))
     assert sizes[0] < sizes[1]
+    # The same network, whose tables are of another form than its symbols.
+    unfitted = open_mae(CodecOptions(device="cpu", weights=normal)).encode(frame, 180)
+    assert sizes[1] < 0.995 * len(unfitted.packet.to_bytes())
 
 
 PEER = """

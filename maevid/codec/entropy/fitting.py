@@ -85,20 +85,20 @@ def count_entries(
 
 
 def tables_from_counts(
-    prior: FrequencyTables, counts: npt.NDArray[np.int64], prior_weight: float = 64.0
+    prior: FrequencyTables, counts: npt.NDArray[np.int64], prior_weight: float = 8.0
 ) -> FrequencyTables:
     """Tables over the same symbols as ``prior``, fitted to what :func:`count_entries` measured.
 
-    ``prior`` counts as ``prior_weight`` further observations in each table, so that rare entries keep a
-    sensible frequency and a table that never occurred stays as it is. Raises ValueError when ``counts`` is
-    not parallel to ``prior.cumulative``.
+    ``prior`` counts as ``prior_weight`` further observations for each entry of a table, so that rare entries
+    keep a sensible frequency, and a wide table of which little was seen stays nearly as it is. Raises
+    ValueError when ``counts`` is not parallel to ``prior.cumulative``.
     """
     if counts.shape != prior.cumulative.shape:
         raise ValueError(f"{len(counts)} counts for {len(prior.cumulative)} entries")
     rows = []
     for start, size in zip(prior.offset, prior.size, strict=True):
         frequency = np.diff(prior.cumulative[start : start + size + 2])
-        rows.append(counts[start : start + size + 1] + prior_weight * frequency / TOTAL)
+        rows.append(counts[start : start + size + 1] + prior_weight * (size + 1) * frequency / TOTAL)
     return tables_from_probabilities(rows, prior.minimum)
 
 
