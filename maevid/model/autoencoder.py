@@ -16,6 +16,7 @@ from maevid.model.integer import ExactModule, round_to
 from maevid.model.likelihood import gaussian_bits, laplace_bits
 from maevid.model.modulation import Modulation
 from maevid.model.prior import SKIP_BELOW, EntropyModel, HyperAnalysis, anchor_mask, scale_of_index
+from maevid.model.quantiser import nearest, quantised
 from maevid.model.representation import Blocks, Representation, Rgb
 from maevid.model.transforms import Analysis, Gains, Synthesis
 
@@ -131,34 +132,40 @@ class ModulatedAutoencoder(nn.Module):
         bits_z = gaussian_bits(z_rate, hyper_scale.expand_as(z_rate)).sum((1, 2, 3))
 
         # As the coder does; in training once the arithmetic is exact, that is in its last phase.
-        skip = self.entropy.exact or not noise
+        as_coded = self.entropy.exact or not noise
         features = self.entropy.features(z_hat, conditions, *latents.shape[-2:])
         mean, index = self.entropy.first(features, conditions)
         if isinstance(self.entropy, EntropyModel) and self.entropy.two_passes:
             anchor = anchor_mask(latents)
-            anchors = torch.where(anchor, self._decoded(latents, mean, index, skip=skip), 0.0)
+            anchors = torch.where(anchor, self._decoded(latents, mean, index, as_coded=as_coded), 0.0)
             mean_2, index_2 = self.entropy.second(features, anchors, conditions)
             mean = torch.where(anchor, mean, mean_2)
             index = torch.where(anchor, index, index_2)
         deviation = latents - mean
-        deviation = deviation + torch.rand_like(latents) - 0.5 if noise else round_to(deviation, 1.0)
+        deviation = deviation + torch.rand_like(latents) - 0.5 if noise else self._rounded(deviation, index)
         bits = gaussian_bits if isinstance(self.entropy, EntropyModel) else laplace_bits
         bits_each = bits(deviation, scale_of_index(index))
         if not noise:
             bits_each = torch.where(index >= SKIP_BELOW, bits_each, 0.0)
-        return bits_each.sum((1, 2, 3)), bits_z, self._decoded(latents, mean, index, skip=skip)
+        return bits_each.sum((1, 2, 3)), bits_z, self._decoded(latents, mean, index, as_coded=as_coded)
 
-    @staticmethod
-    def _decoded(latents: Tensor, mean: Tensor, index: Tensor, *, skip: bool) -> Tensor:
+    def _rounded(self, deviation: Tensor, index: Tensor) -> Tensor:
+        """Symbols as the encoder chooses them, with the gradient of the identity."""
+        choose = quantised if isinstance(self.entropy, EntropyModel) else nearest
+        fixed = deviation.detach()
+        return deviation + (choose(fixed, index.detach().round()) - fixed)
+
+    def _decoded(self, latents: Tensor, mean: Tensor, index: Tensor, *, as_coded: bool) -> Tensor:
         """Latents as the decoder gets them, with the gradient of the identity.
 
-        With ``skip``, latents too certain to be coded are their means. In training their bits still
-        count: an encoder that could drop them for free would let them grow.
+        With ``as_coded``, symbols are the encoder's, and latents too certain to be coded are their means; else every
+        latent is rounded to the nearest. In training the bits of what is not coded still count: an encoder that
+        could drop latents for free would let them grow.
         """
-        rounded = round_to(latents - mean, 1.0)
-        if skip:
-            rounded = rounded - torch.where(index >= SKIP_BELOW, 0.0, rounded).detach()
-        return rounded + mean
+        if not as_coded:
+            return round_to(latents - mean, 1.0) + mean
+        symbols = self._rounded(latents - mean, index)
+        return symbols - torch.where(index >= SKIP_BELOW, 0.0, symbols).detach() + mean
 
     def thaw(self) -> ModulatedAutoencoder:
         """Make a network loaded from a model file trainable again; returns itself."""
