@@ -144,10 +144,10 @@ CONFIGS: dict[str, ModelConfig] = {
     "mae-fast": ModelConfig(
         name="mae-fast",
         channels=96,
-        latents=192,
+        latents=320,
         blocks_8=0,
         blocks_16=2,
-        width_16=96,
+        width_16=80,
         hyper=128,
         lambda_max=2.0,
         units="quantiser",
