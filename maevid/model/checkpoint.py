@@ -2,7 +2,7 @@
 
 Layout of the tensors:
 
-* ``float.<parameter>``: float16, every parameter that decides no probability;
+* ``float.<parameter>``: float16 with the value's bfloat16, every parameter that decides no probability;
 * ``int.<layer>.weight`` int8, ``.exponent`` int8, ``.bias`` int32: a layer of the entropy networks. The weight is
   int8·2^-exponent, the bias counts steps of 2^-exponent times the activations' step, the predictor's weight 1/64;
 * ``offset.<name>``: int32 (256, channels), what a rate index adds in the entropy networks, in steps of 1/64
@@ -75,7 +75,7 @@ class Checkpoint:
                 integer_names |= {f"{layer_name}.{k}" for k, _ in layer.named_parameters()}
         for name, value in model.state_dict().items():
             if name not in integer_names:
-                arrays[f"float.{name}"] = value.detach().cpu().numpy().astype(np.float16)
+                arrays[f"float.{name}"] = _halved(value.detach().cpu())
         arrays |= {f"offset.{k}": v for k, v in _tabulate(model).items()}
         family = laplace_tables if model.config.prior == "factorized" else gaussian_tables
         tables = family(scale_of_index(torch.arange(SCALES, dtype=torch.float64)).numpy())
@@ -177,6 +177,20 @@ def _pack_layer(layer: _Exact) -> Arrays:
             "exponent": exponent.numpy().astype(np.int8),
             "bias": _int32(bias * scale / layer.step),
         }
+
+
+def _halved(values: Tensor) -> npt.NDArray[np.float16]:
+    """float16, each rounded so that its bfloat16 is that of the value: what the network was trained to compute with.
+
+    Half of what rounds to the middle between two of bfloat16 would go to the other one, one weight in sixteen: that
+    cost 0.13 dB at 44 dB.
+    """
+    exact = values.float().numpy()
+    near = exact.astype(np.float16)
+    astray = (torch.from_numpy(near).bfloat16() != values.bfloat16()).numpy()
+    back = np.nextafter(near, np.where(exact > near, np.inf, -np.inf).astype(np.float16))
+    halved: npt.NDArray[np.float16] = np.where(astray, back, near)
+    return halved
 
 
 def _int32(values: Tensor) -> npt.NDArray[np.int32]:

@@ -14,8 +14,10 @@ from safetensors.numpy import save_file
 
 from maevid.codec.mae import WEIGHTS
 from maevid.errors import ModelError
+from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.bounds import largest_sums
 from maevid.model.checkpoint import Checkpoint
+from maevid.model.config import CONFIGS
 from maevid.model.integer import (
     ACTIVATION_LIMIT,
     EXACT_SUM_LIMIT,
@@ -218,6 +220,22 @@ def test_quantising_twice_changes_nothing(checkpoint: Checkpoint) -> None:
         weight, bias = layer.quantised()
         assert torch.equal(weight, layer.weight)
         assert torch.equal(bias, layer.bias)
+
+
+def test_half_precision_keeps_the_bfloat16_of_every_weight() -> None:
+    """Networks are trained to multiply by bfloat16; of float16's roundings, one in sixteen would be another's."""
+    torch.manual_seed(5)
+    model = ModulatedAutoencoder(CONFIGS["mae-fast"])
+    stored = Checkpoint.from_model(model).model().state_dict()
+    checked = 0
+    for name, value in model.state_dict().items():
+        # Below 2^-14 float16 has fewer bits than bfloat16; the entropy networks' weights are integers.
+        if not name.startswith("entropy."):
+            normal = value.abs() >= 2.0**-14
+            checked += int(normal.sum())
+            assert torch.equal(stored[name].bfloat16()[normal], value.bfloat16()[normal]), name
+            assert torch.allclose(stored[name], value, rtol=2.0**-10, atol=2.0**-24)
+    assert checked > 10_000
 
 
 def test_a_model_survives_saving(checkpoint: Checkpoint, tmp_path: Path) -> None:
