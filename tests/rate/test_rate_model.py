@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -173,6 +174,22 @@ def test_a_long_clip_is_the_same_in_blocks_as_at_once():
     assert np.array_equal(model.bits(64.0, 17), model.bits(64.0)[17:])
     one_by_one = [model.bits(float(p), f, f + 1)[0] for f, p in enumerate(positions)]
     assert one_by_one == pytest.approx(at_once.tolist())
+
+
+def test_the_curves_of_a_long_clip_are_not_all_kept():
+    """Ten megabytes of them; those that went are worked out again, and are the same."""
+    frames = 40_000
+    costs = [FrameCost(f, {i: power(f % 7, i) for i in range(0, 256, 17)}) for f in range(0, frames, 500)]
+    model = RateModel(costs, frames)
+    tracemalloc.start()
+    try:
+        first = model.bits(64.0)
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept < 4_000_000
+    assert np.array_equal(model.bits(64.0), first)
+    assert np.array_equal(model.bits(64.0, 0, 3000), first[:3000])
 
 
 def test_trial_indices_and_samples():
