@@ -201,6 +201,7 @@ def test_trial_indices_and_samples():
     assert sample_frames(100, every=1) == list(range(100))
     chosen = sample_frames(40, cuts=[10, 13], every=4)
     assert chosen == [0, 4, 8, 9, 10, 12, 13, 17, 21, 25, 29, 33, 37, 39]
+    assert sample_frames(40, cuts=[1, 39], every=20) == [0, 1, 21, 38, 39]
 
 
 def test_bounds_and_zones():
