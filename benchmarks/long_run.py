@@ -6,10 +6,9 @@ file against an earlier one of the same clip and options, byte for byte; one rou
 that. Every clip comes once by each codec in each cycle, the largest first in the first one, and is cut to its first
 packets, so that large pictures do not take all the time.
 
-Two sizes are sampled after every round: resident memory (RSS), once malloc has given back what it keeps free, and what
-of it the program holds by malloc's account. The run fails where either ends more than 5 % above what it was after the
-first third of the time. (Left to itself, the GNU C library keeps up to 150 MiB of the free pieces that pictures of many
-sizes leave behind, and now more, now less: that says nothing about the program.)
+Two sizes are sampled after every round: resident memory (RSS), with malloc set as maevid's commands set it, and what of
+it the program holds by malloc's account. The run fails where either ends more than 5 % above what it was after the
+first third of the time.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from maevid.allocator import keep_freed_memory
 from maevid.codec.interface import CodecOptions
 from maevid.codec.registry import open_codec
 from maevid.pipeline.compress import CompressOptions, compress
@@ -44,7 +44,6 @@ MOST_GROWTH = 1.05
 WARM_UP = 1 / 3
 """Share of the time after which memory must not grow any more; every clip has come by every codec by then."""
 REPEATS = 0.25
-CODECS = ("mae", "mae-fast")
 
 
 def cut(clip: Path, folder: Path, samples: float, frames: int) -> Path:
@@ -87,9 +86,8 @@ def random_options(chance: random.Random, rate: float) -> tuple[RateRequest, boo
 
 
 def resident() -> int:
-    """Bytes of memory that this process has now, without what malloc keeps free."""
+    """Bytes of memory that this process has now, what malloc keeps free among them."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -151,6 +149,7 @@ class Run:
     """Rounds over clips."""
 
     clips: list[Path]
+    codecs: list[str]
     folder: Path
     chance: random.Random
     samples: list[Sample] = field(default_factory=list)
@@ -183,7 +182,7 @@ class Run:
             return self.chance.choice(list(self._digests))
         if not self._cycle:
             # Taken from the end: the first cycle in order of size, so that memory finds its height at once.
-            self._cycle = [(clip, codec) for clip in sorted(self.clips, key=_area) for codec in CODECS]
+            self._cycle = [(clip, codec) for clip in sorted(self.clips, key=_area) for codec in self.codecs]
             if self._digests:
                 self.chance.shuffle(self._cycle)
         clip, codec = self._cycle.pop()
@@ -219,13 +218,15 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--samples", type=float, default=1e6, help="luma samples of a clip (default: 1e6)")
     parser.add_argument("--frames", type=int, default=12, help="of a clip at most (default: 12)")
+    parser.add_argument("--codecs", nargs="+", default=["mae", "mae-fast"])
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     seconds = 60 * options.minutes
+    keep_freed_memory()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         clips = [cut(clip, Path(folder), options.samples, options.frames) for clip in options.clips]
-        run = Run(clips, Path(folder), random.Random(options.seed))
+        run = Run(clips, options.codecs, Path(folder), random.Random(options.seed))
         while (elapsed := time.monotonic() - began) < seconds:
             did = run.round()
             now = Sample(elapsed, resident(), held())

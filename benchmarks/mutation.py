@@ -56,10 +56,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--sample", type=int, help="so many mutants (default: all)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="mutants whose names begin so (maevid.rate.peak)")
+    parser.add_argument(
+        "--only", nargs="*", default=[""], help="mutants whose names begin so (maevid.rate.peak)"
+    )
     options = parser.parse_args()
     run(A_FEW)
-    names = [name for name in verdicts() if name.startswith(options.only)]
+    names = [name for name in verdicts() if name.startswith(tuple(options.only))]
     names.sort(key=lambda name: hashlib.sha256(f"{options.seed} {name}".encode()).digest())
     names = sorted(names[: options.sample])
     run(*names)

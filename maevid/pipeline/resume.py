@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -28,6 +29,7 @@ from maevid.errors import DamagedError, OutputError, UsageError
 from maevid.pipeline.events import Control, Listener, Note
 from maevid.pipeline.journal import Journal, Record, journal_path
 from maevid.pipeline.measure import measured
+from maevid.pipeline.places import Places
 from maevid.rate import FirstPass
 from maevid.stream.packet import MAX_SIDE, Packet
 from maevid.video.frame import Frame
@@ -64,7 +66,7 @@ class KeptWork:
         self._journal: Journal | None = None
         self._token = secrets.token_hex(8)
         self._found: FirstPass | None = None
-        self._places: dict[tuple[int, int], tuple[int, int]] = {}
+        self._places = Places()
         self._frames = 0
         self._last_pts: int | None = None
         if options.resume:
@@ -76,8 +78,9 @@ class KeptWork:
             self._found = measure()
             if self._found is not None and self._keeps_first and not control.finishing:
                 journal = self._opened()
-                # Pieces without an end are what a killed process leaves: the first pass is then made anew.
-                for kind, record in (("begin", {}), *self._found.records(), ("end", {})):
+                # Pieces without an end are what a killed process leaves: the first pass is then made anew. One at a
+                # time, for those of an hour take ten megabytes.
+                for kind, record in chain([("begin", {})], self._found.records(), [("end", {})]):
                     journal.append({"kind": _FIRST, "piece": kind, **record})
         return self._found
 
@@ -88,10 +91,10 @@ class KeptWork:
 
     def recall(self, frame: Frame, rate_index: int) -> Encoded | None:
         """The coded frame that the journal has, without its picture; None where it has none for these samples."""
-        at, check = self._places.pop((frame.pts, rate_index), (-1, 0))
-        if at < 0 or self._journal is None or check != _check_value(frame):
+        found = self._places.find(frame.pts, rate_index)
+        if found is None or self._journal is None or found[1] != _check_value(frame):
             return None
-        return _coded(self._journal.read(at))
+        return _coded(self._journal.read(found[0]))
 
     def keep(self, frame: Frame, rate_index: int, encoded: Encoded) -> None:
         """Write a coded frame into the journal. Raises OutputError."""
@@ -163,7 +166,7 @@ class KeptWork:
         for record in records:
             if record.values["kind"] == _FRAME:
                 pts, rate_index, check = record.values["frame"]
-                self._places[pts, rate_index] = record.at, check
+                self._places.add(pts, rate_index, record.at, check)
                 self._count(pts)
                 continue
             piece = record.values["piece"]

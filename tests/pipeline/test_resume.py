@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,13 @@ import pytest
 
 from maevid.atomic import temporary_path
 from maevid.codec.interface import CodecOptions
+from maevid.codec.registry import open_codec
 from maevid.errors import MaevidError, OutputError, UsageError
-from maevid.pipeline.compress import CompressOptions, compress
+from maevid.pipeline.compress import CompressOptions, compress, ignore
 from maevid.pipeline.events import Aborted, Control, Event, Note, Phase, PhaseChanged, Progress
 from maevid.pipeline.journal import Journal, journal_path
-from maevid.rate import RateRequest, parse_zone
+from maevid.pipeline.resume import KeptWork
+from maevid.rate import FirstPass, FrameCost, RateRequest, parse_zone
 from maevid.report import FrameReport
 from maevid.report_io import read_recording
 
@@ -152,6 +155,27 @@ def test_two_passes_keep_the_first(clip: Path, tmp_path: Path) -> None:
     compress(replace(job(clip, out, resume=True, bitrate=250_000), statistics_out=kept), watcher := Watcher())
     assert Phase.ANALYSIS not in watcher.phases
     assert len(read_recording(kept).reports) == FRAMES
+
+
+def test_keeping_the_first_pass_of_a_long_clip_takes_little_memory(clip: Path, tmp_path: Path) -> None:
+    """They are written down one at a time: all at once they would take over four megabytes."""
+    found = FirstPass(last_duration=0.04)
+    for number in range(40_000):
+        found.seconds.append(number / 25)
+        if number % 8 == 0:
+            found.costs.append(FrameCost(number, {index: 40.0 * index + number for index in (80, 96)}))
+    options = job(clip, tmp_path / "out.mkv", bitrate=250_000)
+    codec = open_codec(options.codec, options.codec_options)
+    tracemalloc.start()
+    try:
+        with KeptWork(options, codec, codec.description, ignore) as kept:
+            assert kept.first_pass(Control(), lambda: found) is found
+            written = journal_path(options.output).stat().st_size
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert written > 600_000
+    assert most < 2_000_000
 
 
 def test_a_first_pass_of_which_a_part_was_kept_is_made_anew(clip: Path, tmp_path: Path) -> None:

@@ -39,6 +39,18 @@ def flat_clip(name, values, **more):
     return make_clip(name, np.asarray(values, dtype=float), **more)
 
 
+@pytest.mark.parametrize(("maxrate", "most"), [(9000, 9999), (100, 9070)])
+def test_a_frame_may_take_what_the_bucket_has_less_what_those_after_it_cannot_do_without(maxrate, most):
+    """Of a bucket of 10,000 bits: a second later all is there again that the next frame needs, or next to nothing."""
+    costs = [FrameCost(frame, {0: 1000.0, 255: 6000.0}) for frame in range(2)]
+    request = RateRequest(quality=100, maxrate=maxrate, bufsize=10_000)
+    for bits in (most - 1, most + 5):
+        controller = make_controller(request, SCALE, timeline=Timeline.of([0, 1], 1), costs=costs)
+        index = controller.next_index(0)
+        report = replace(report_of(flat_clip("two", [1, 1]), 0, index), seconds=0.0, bits=bits)
+        assert (controller.observe(report) is None) == (bits < most)
+
+
 def test_frames_and_reports_come_in_order(clips):
     clip = clips["plain"]
     controller = control(clip, RateRequest(quality=50))

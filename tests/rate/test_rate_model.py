@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -175,6 +176,22 @@ def test_a_long_clip_is_the_same_in_blocks_as_at_once():
     assert one_by_one == pytest.approx(at_once.tolist())
 
 
+def test_the_curves_of_a_long_clip_are_not_all_kept():
+    """Ten megabytes of them; those that went are worked out again, and are the same."""
+    frames = 40_000
+    costs = [FrameCost(f, {i: power(f % 7, i) for i in range(0, 256, 17)}) for f in range(0, frames, 500)]
+    model = RateModel(costs, frames)
+    tracemalloc.start()
+    try:
+        first = model.bits(64.0)
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept < 4_000_000
+    assert np.array_equal(model.bits(64.0), first)
+    assert np.array_equal(model.bits(64.0, 0, 3000), first[:3000])
+
+
 def test_trial_indices_and_samples():
     assert trial_indices(0, 255) == (0, 64, 128, 191, 255)
     assert trial_indices(10, 12) == (10, 11, 12)
@@ -184,6 +201,7 @@ def test_trial_indices_and_samples():
     assert sample_frames(100, every=1) == list(range(100))
     chosen = sample_frames(40, cuts=[10, 13], every=4)
     assert chosen == [0, 4, 8, 9, 10, 12, 13, 17, 21, 25, 29, 33, 37, 39]
+    assert sample_frames(40, cuts=[1, 39], every=20) == [0, 1, 21, 38, 39]
 
 
 def test_bounds_and_zones():

@@ -156,6 +156,14 @@ def test_damage_is_told(tmp_path, line):
         read_statistics(path)
 
 
+def test_records_of_other_kinds_are_passed_over(tmp_path):
+    """A recording may have more than statistics; even where its fields have the names of a cost's."""
+    path = tmp_path / "x"
+    write_statistics(path, KEY, FIRST)
+    path.write_text(path.read_text() + '{"type": "summary", "frame": 1, "bits": {"9": 1}, "psnr": {}}\n')
+    assert read_statistics(path, KEY).first == FIRST
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         read_statistics(tmp_path / "none")
