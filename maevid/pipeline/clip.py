@@ -34,7 +34,7 @@ class Clip:
     ) -> None:
         self._path, self._stream, self._most = path, stream, most
         self.reader = VideoReader(path, stream=stream, max_pixels=max_pixels)
-        # Whose notices and damage are those of the clip: what comes from memory was read by the first pass.
+        # Who has read what the encode gets: with the first pass's reader, what it has read would be gone.
         self._read_by = self.reader
         self._kept: deque[ClipEvent] | None = None
 
@@ -56,10 +56,14 @@ class Clip:
     @contextmanager
     def ahead(self, *, keep: bool = True) -> Iterator[Prefetch[ClipEvent]]:
         """All events for a first pass; ``keep``: that a second will follow."""
-        with VideoReader(self._path, stream=self._stream) as reader:
+        reader = VideoReader(self._path, stream=self._stream)
+        try:
             events = events_of(reader)
             with closing(Prefetch(self._keeping(events, reader) if keep else events, READ_AHEAD)) as ahead:
                 yield ahead
+        finally:
+            if self._read_by is not reader:
+                reader.close()
 
     def events(self) -> AbstractContextManager[Prefetch[ClipEvent]]:
         """All events, once."""
@@ -85,6 +89,7 @@ class Clip:
 
     def close(self) -> None:
         """Close the file."""
+        self._read_by.close()
         self.reader.close()
 
     def __enter__(self) -> Self:
