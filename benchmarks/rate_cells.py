@@ -115,16 +115,17 @@ class ClipBench:
     def constant_seconds(self, target: float) -> float:
         """Processor seconds of one pass at the constant λ nearest to a target."""
         if target not in self._constant_seconds:
-            total = self.bits(target)
-            best = self.truth.best_constant(total)
-            low, high = self.truth.ends
-            index = best[0] if best else high if self.truth.clip(high)[0] < total else low
-            with tempfile.TemporaryDirectory() as folder:
-                request = RateRequest(lam=self.codec.lam(index))
-                # Twice, the lesser: the first run of a size also pays for memory and kernels that later ones reuse.
-                runs = [self._compress(request, Path(folder) / "o.mkv") for _ in range(2)]
-            self._constant_seconds[target] = min(runs)
+            # Twice, the lesser: the first run of a size also pays for memory and kernels that later ones reuse.
+            self._constant_seconds[target] = min(self._constant_again(target) for _ in range(2))
         return self._constant_seconds[target]
+
+    def _constant_again(self, target: float) -> float:
+        total = self.bits(target)
+        best = self.truth.best_constant(total)
+        low, high = self.truth.ends
+        index = best[0] if best else high if self.truth.clip(high)[0] < total else low
+        with tempfile.TemporaryDirectory() as folder:
+            return self._compress(RateRequest(lam=self.codec.lam(index)), Path(folder) / "o.mkv")
 
     def _compress(self, request: RateRequest, out: Path) -> float:
         """Processor seconds of the job, loading the model left out. Raises what compress raises."""
@@ -161,6 +162,10 @@ class ClipBench:
             constant = self.constant_seconds(target)
             try:
                 seconds = self._compress(request, out)
+                if mode == "two-pass":
+                    # Its time is a promise, and a single run on a busy machine is off by a third.
+                    constant = min(constant, self._constant_again(target))
+                    seconds = min(seconds, self._compress(request, out))
             except TargetError as error:
                 row.outcome = f"refused: {error}"
                 if not self._refusal_is_true(request, total):

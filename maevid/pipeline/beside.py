@@ -11,6 +11,9 @@ from maevid.stream.overhead import CLUSTER_OPEN_BYTES, largest_overhead
 if TYPE_CHECKING:
     import av
 
+HEADER_BYTES = 2000
+"""About what header and tags take, before they are written."""
+
 
 class Beside:
     """Counts in ``found`` what comes of a source beside its pictures, and judges what it takes of a second."""

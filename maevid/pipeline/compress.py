@@ -29,6 +29,7 @@ from maevid.pipeline.events import (
 from maevid.pipeline.first_pass import first_pass
 from maevid.pipeline.frame_loop import FrameLoop
 from maevid.pipeline.resume import KeptWork
+from maevid.pipeline.rungs import find_rungs
 from maevid.pipeline.team import Team, open_team, refuse_on_cluster
 from maevid.rate import (
     FirstPass,
@@ -255,6 +256,7 @@ class _Job:
             timeline=found.timeline,
             costs=found.costs,
             cuts=found.cuts,
+            rungs=found.rungs,
             overhead_bytes=beside,
         )
 
@@ -280,4 +282,5 @@ class _Job:
             distortion=needs_psnr,
             curve=options.measure,
             shown=partial(team.analysing, trials=trials, curve=needs_psnr or options.measure),
+            finish=partial(find_rungs, codec, self.request, scale),
         )

@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 
 from maevid.codec.registry import open_codec
-from maevid.pipeline.beside import bytes_beside
+from maevid.pipeline.beside import HEADER_BYTES, bytes_beside
 from maevid.pipeline.clip import Clip
 from maevid.pipeline.compress import CompressOptions, ignore
 from maevid.pipeline.events import Control, Listener, Phase, PhaseChanged, Totals
 from maevid.pipeline.first_pass import first_pass
 from maevid.rate import Prediction, RateScale, Trials, predict
-
-_HEADER_BYTES = 2000
-"""About what header and tags take; nothing is written that could be measured."""
 
 
 def dry_run(
@@ -39,6 +36,6 @@ def dry_run(
         timeline=found.timeline,
         costs=found.costs,
         cuts=found.cuts,
-        overhead_bytes=bytes_beside(options.request, found, _HEADER_BYTES),
+        overhead_bytes=bytes_beside(options.request, found, HEADER_BYTES),
         seconds_per_frame=spent / coded,
     )

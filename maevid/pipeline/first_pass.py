@@ -57,6 +57,7 @@ class FirstPassRunner:
 
     ``distortion`` measures the PSNR-Y of every sampled frame as well, ``curve`` the R-D curve of those that are tried
     over the whole range (both by coding for real). ``rate`` is the clip's average frame rate, None where unknown.
+    ``example`` is the first frame, once there is one.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class FirstPassRunner:
         self.curve = curve or distortion
         self.found = FirstPass()
         self.beside = Beside(self.found)
+        self.example: Frame | None = None
         self._points: list[list[tuple[float, float]]] = []
 
     def run(self, frames: Iterator[Frame], publish: Listener, control: Control) -> FirstPass:
@@ -84,6 +86,7 @@ class FirstPassRunner:
         """
         chosen = sampled(self._watched(frames, publish, control))
         while group := list(islice(chosen, self.trials.together)):
+            self.example = self.example or group[0][1]
             for cost in self._measure(group):
                 self.found.costs.append(cost)
                 self.trials.learn(cost.bits)
@@ -166,11 +169,12 @@ def first_pass(
     distortion: bool,
     curve: bool = False,
     shown: Callable[[FrameEvents], FrameEvents] | None = None,
+    finish: Callable[[FirstPass, Frame], None] | None = None,
 ) -> FirstPass:
     """Read and measure a whole clip as :class:`FirstPassRunner` does.
 
     ``shown`` gets all frames before they are measured and gives them on (:meth:`maevid.pipeline.team.Team.analysing`);
-    without it no encode will follow.
+    without it no encode will follow. ``finish`` gets what was found and its first frame, to add to it.
 
     Raises InputError where it has no frame, and Aborted.
     """
@@ -186,6 +190,8 @@ def first_pass(
 
     with clip.ahead(keep=shown is not None) as events:
         found = runner.run(frames(events if shown is None else shown(events)), publish, control)
-    if not found.seconds:
+    if runner.example is None:
         raise InputError(f"{clip.reader.name} has no frame that can be decoded")
+    if finish is not None:
+        finish(found, runner.example)
     return found
