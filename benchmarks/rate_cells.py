@@ -45,7 +45,7 @@ class Cell:
     between frames of a scene; ``settle`` in frames; ``lost`` dB of mean PSNR-Y and ``lost_pooled`` of the PSNR of the
     mean error, against the best constant λ of the same bytes; ``spread`` the deviation of PSNR-Y over the frames in dB;
     ``time`` a multiple of one pass at constant λ, in processor time; ``unreachable`` the share of frames that have more
-    bits than the target rate at the lowest λ, or fewer at the highest.
+    bits than the target rate at the lowest λ, or fewer at the highest; ``weights`` the identity of those it is of.
     """
 
     content: str
@@ -64,6 +64,7 @@ class Cell:
     time: float | None = None
     unreachable: float = 0.0
     misses: list[str] = field(default_factory=list)
+    weights: str = ""
 
 
 class ClipBench:
