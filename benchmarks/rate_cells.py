@@ -18,7 +18,7 @@ from maevid.codec.interface import CodecOptions, FrameCodec
 from maevid.errors import TargetError
 from maevid.pipeline.compress import CompressOptions, compress
 from maevid.pipeline.events import Event, Phase, PhaseChanged
-from maevid.rate import RateRequest, Timeline, Zone, leaky_bucket
+from maevid.rate import RateRequest, RateScale, Timeline, Zone, leaky_bucket
 from maevid.stream.reader import StreamReader
 
 MODES = ("two-pass", "one-pass", "size", "peak", "peak-one-pass", "frame-bytes", "psnr")
@@ -184,7 +184,7 @@ class ClipBench:
 
     def _refusal_is_true(self, request: RateRequest, total: float) -> bool:
         """Whether the clip really cannot have the target (and, with a peak limit, not even at the lowest λ)."""
-        low, high = (self.truth.bits(index) for index in self.truth.ends)
+        low, high = self._lowest(request), self.truth.bits(self.truth.ends[1])
         if request.size is not None:
             # Container and times are at most so much.
             return sum(low) > total or sum(high) < total * 0.98
@@ -195,6 +195,16 @@ class ClipBench:
             if leaky_bucket(sizes, self.timeline.seconds, request.maxrate, request.bufsize):
                 return True
         return sum(low) > 0.99 * total or sum(high) < 1.01 * total
+
+    def _lowest(self, request: RateRequest) -> list[int]:
+        """Bits of every frame at the lowest λ that zones leave it."""
+        low = self.truth.bits(self.truth.ends[0])
+        scale = RateScale.of(self.codec.rate_indices, self.codec.lam)
+        for zone in request.zones:
+            lam = zone.value if zone.kind == "lam" else zone.value * scale.lams[0]
+            for frame in range(zone.start, (zone.end or 0) + 1):
+                low[frame] = self.truth.frame(frame, scale.index_of(lam))[0]
+        return low
 
     def _read(self, row: Cell, request: RateRequest, out: Path) -> None:
         """Fill the row from the written file and from what each of its frames is known to be."""
