@@ -18,7 +18,7 @@ from maevid.codec.interface import CodecOptions, FrameCodec
 from maevid.errors import TargetError
 from maevid.pipeline.compress import CompressOptions, compress
 from maevid.pipeline.events import Event, Phase, PhaseChanged
-from maevid.rate import RateRequest, Timeline, Zone, leaky_bucket
+from maevid.rate import RateRequest, RateScale, Timeline, Zone, leaky_bucket
 from maevid.stream.reader import StreamReader
 
 MODES = ("two-pass", "one-pass", "size", "peak", "peak-one-pass", "frame-bytes", "psnr")
@@ -45,7 +45,7 @@ class Cell:
     between frames of a scene; ``settle`` in frames; ``lost`` dB of mean PSNR-Y and ``lost_pooled`` of the PSNR of the
     mean error, against the best constant λ of the same bytes; ``spread`` the deviation of PSNR-Y over the frames in dB;
     ``time`` a multiple of one pass at constant λ, in processor time; ``unreachable`` the share of frames that have more
-    bits than the target rate at the lowest λ, or fewer at the highest.
+    bits than the target rate at the lowest λ, or fewer at the highest; ``weights`` the identity of those it is of.
     """
 
     content: str
@@ -64,6 +64,7 @@ class Cell:
     time: float | None = None
     unreachable: float = 0.0
     misses: list[str] = field(default_factory=list)
+    weights: str = ""
 
 
 class ClipBench:
@@ -115,16 +116,17 @@ class ClipBench:
     def constant_seconds(self, target: float) -> float:
         """Processor seconds of one pass at the constant λ nearest to a target."""
         if target not in self._constant_seconds:
-            total = self.bits(target)
-            best = self.truth.best_constant(total)
-            low, high = self.truth.ends
-            index = best[0] if best else high if self.truth.clip(high)[0] < total else low
-            with tempfile.TemporaryDirectory() as folder:
-                request = RateRequest(lam=self.codec.lam(index))
-                # Twice, the lesser: the first run of a size also pays for memory and kernels that later ones reuse.
-                runs = [self._compress(request, Path(folder) / "o.mkv") for _ in range(2)]
-            self._constant_seconds[target] = min(runs)
+            # Twice, the lesser: the first run of a size also pays for memory and kernels that later ones reuse.
+            self._constant_seconds[target] = min(self._constant_again(target) for _ in range(2))
         return self._constant_seconds[target]
+
+    def _constant_again(self, target: float) -> float:
+        total = self.bits(target)
+        best = self.truth.best_constant(total)
+        low, high = self.truth.ends
+        index = best[0] if best else high if self.truth.clip(high)[0] < total else low
+        with tempfile.TemporaryDirectory() as folder:
+            return self._compress(RateRequest(lam=self.codec.lam(index)), Path(folder) / "o.mkv")
 
     def _compress(self, request: RateRequest, out: Path) -> float:
         """Processor seconds of the job, loading the model left out. Raises what compress raises."""
@@ -161,6 +163,10 @@ class ClipBench:
             constant = self.constant_seconds(target)
             try:
                 seconds = self._compress(request, out)
+                if mode == "two-pass":
+                    # Its time is a promise, and a single run on a busy machine is off by a third.
+                    constant = min(constant, self._constant_again(target))
+                    seconds = min(seconds, self._compress(request, out))
             except TargetError as error:
                 row.outcome = f"refused: {error}"
                 if not self._refusal_is_true(request, total):
@@ -178,7 +184,7 @@ class ClipBench:
 
     def _refusal_is_true(self, request: RateRequest, total: float) -> bool:
         """Whether the clip really cannot have the target (and, with a peak limit, not even at the lowest λ)."""
-        low, high = (self.truth.bits(index) for index in self.truth.ends)
+        low, high = self._lowest(request), self.truth.bits(self.truth.ends[1])
         if request.size is not None:
             # Container and times are at most so much.
             return sum(low) > total or sum(high) < total * 0.98
@@ -189,6 +195,16 @@ class ClipBench:
             if leaky_bucket(sizes, self.timeline.seconds, request.maxrate, request.bufsize):
                 return True
         return sum(low) > 0.99 * total or sum(high) < 1.01 * total
+
+    def _lowest(self, request: RateRequest) -> list[int]:
+        """Bits of every frame at the lowest λ that zones leave it."""
+        low = self.truth.bits(self.truth.ends[0])
+        scale = RateScale.of(self.codec.rate_indices, self.codec.lam)
+        for zone in request.zones:
+            lam = zone.value if zone.kind == "lam" else zone.value * scale.lams[0]
+            for frame in range(zone.start, (zone.end or 0) + 1):
+                low[frame] = self.truth.frame(frame, scale.index_of(lam))[0]
+        return low
 
     def _read(self, row: Cell, request: RateRequest, out: Path) -> None:
         """Fill the row from the written file and from what each of its frames is known to be."""

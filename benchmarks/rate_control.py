@@ -7,7 +7,8 @@ small size. Each cell is one compression by the product; its file is read back, 
 packets' sizes, times and rate indices, and from the PSNR of each frame coded alone at its index. Processor time is
 measured beside that of one pass at constant λ. Results are kept in OUT (``cells.jsonl``) and not measured again, so a
 run can be broken off and gone on with; ``--again`` measures the chosen cells anew, ``--report`` none. OUT/table.md and
-OUT/table.json hold the table of all that is known for these weights and settings. Exit code 1: a promise is broken.
+OUT/table.json hold the table of all that is known for these weights and settings; ``--older`` names weights whose cells
+stand where these have none. Exit code 1: a promise is broken.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -37,15 +38,19 @@ SIZE = (192, 112)
 
 
 class Store:
-    """Cells by (content, mode, target) in a JSON-lines file, for one set of weights and sizes."""
+    """Cells by (content, mode, target) in a JSON-lines file, for one set of weights and sizes; ``older`` weights, the
+    newest first, fill its gaps."""
 
-    def __init__(self, path: Path, setting: str) -> None:
-        self._path, self._setting = path, setting
+    def __init__(self, path: Path, weights: str, sizes: str, older: Sequence[str] = ()) -> None:
+        self._path, self._weights, self._sizes = path, weights, sizes
         self.cells: dict[tuple[str, str, float], Cell] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            record = json.loads(line)
-            if record.pop("setting") == setting:
-                self._put(Cell(**record))
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        records = [json.loads(line) for line in lines]
+        for identity in [*reversed(older), weights]:
+            for record in records:
+                if record["setting"] == f"{identity} {sizes}":
+                    values = {name: value for name, value in record.items() if name != "setting"}
+                    self._put(Cell(**values, weights=identity))
 
     def _put(self, cell: Cell) -> None:
         self.cells[cell.content, cell.mode, cell.target] = cell
@@ -54,7 +59,8 @@ class Store:
         """Keep a cell, over an older one."""
         self._put(cell)
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"setting": self._setting, **asdict(cell)}) + "\n")
+            setting = {"setting": f"{self._weights} {self._sizes}"}
+            file.write(json.dumps(setting | {k: v for k, v in asdict(cell).items() if k != "weights"}) + "\n")
 
 
 def contents(options: argparse.Namespace) -> list[tuple[str, Callable[[], Content]]]:
@@ -76,9 +82,9 @@ def measure(options: argparse.Namespace) -> Store:
     codec = open_codec(options.codec, codec_options)
     width, height = options.size
     real = f"{options.clip_frames} {options.width}"
-    setting = f"{codec.identity.hex()} {options.frames} {width}x{height} {real} {options.seed}"
+    weights, sizes = codec.identity.hex(), f"{options.frames} {width}x{height} {real} {options.seed}"
     options.out.mkdir(parents=True, exist_ok=True)
-    store = Store(options.out / "cells.jsonl", setting)
+    store = Store(options.out / "cells.jsonl", weights, sizes, options.older if options.report else ())
     chosen = contents(options)
     jobs = [
         (name, mode, target)
@@ -93,11 +99,13 @@ def measure(options: argparse.Namespace) -> Store:
         if bench is None or bench.content.name != name:
             clip = options.out / f"{name}.nut"
             content = stored(makers[name](), clip)
-            truth = Truth(codec, content.frames, options.out / f"{name}-{setting.replace(' ', '-')}.npy")
+            truth = Truth(
+                codec, content.frames, options.out / f"{name}-{weights}-{sizes.replace(' ', '-')}.npy"
+            )
             bench = ClipBench(content, clip, codec, codec_options, truth)
         left = (time.monotonic() - began) / number * (len(jobs) - number) if number else 0
         _progress(f"{number + 1}/{len(jobs)}  {name} {mode} {target}  {left / 60:.0f} min left")
-        store.add(bench.cell(mode, target))
+        store.add(replace(bench.cell(mode, target), weights=weights))
         bench.truth.save()
     _progress("")
     return store
@@ -138,6 +146,9 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="measure even what is stored")
     parser.add_argument(
         "--report", action="store_true", help="measure nothing: write the table of what is stored"
+    )
+    parser.add_argument(
+        "--older", nargs="+", default=[], metavar="ID", help="with --report: identities of older weights"
     )
     options = parser.parse_args()
     try:

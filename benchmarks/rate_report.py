@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,7 @@ COLUMNS: tuple[tuple[str, Callable[[Cell], str]], ...] = (
     ("of mean error", lambda c: _number(c.lost_pooled, 3, sign=True)),
     ("spread", lambda c: _number(c.spread, 2)),
     ("time", lambda c: _number(c.time, 2, " ×")),
+    ("weights", lambda c: c.weights),
     ("misses", lambda c: "; ".join([*c.misses, *_remarks(c)])),
 )
 
@@ -125,6 +127,16 @@ def by_content(cells: list[Cell]) -> list[list[str]]:
     return lines
 
 
+def origins(cells: list[Cell]) -> list[list[str]]:
+    """For every mode how many cells of each target are of which weights."""
+    targets = sorted({cell.target for cell in cells})
+    lines = [["mode", "weights", *(f"{target:g}" for target in targets)]]
+    counts = Counter((cell.mode, cell.weights, cell.target) for cell in cells)
+    for mode, weights in sorted({(cell.mode, cell.weights) for cell in cells}):
+        lines.append([mode, weights, *(str(counts[mode, weights, target] or "") for target in targets)])
+    return lines
+
+
 def _mean(values: list[float]) -> float | None:
     return statistics.mean(values) if values else None
 
@@ -148,8 +160,8 @@ def report(cells: list[Cell], modes: list[dict[str, object]], out: Path) -> str:
     rows = [[show(cell) for _, show in COLUMNS] for cell in cells]
     table = _markdown([name for name, _ in COLUMNS], rows)
     worst = _markdown(["mode", "cells", *(name for name, *_ in WORST)], worst_of(cells))
-    contents = by_content(cells)
-    parts = (by_mode, worst, _markdown(contents[0], contents[1:]), table)
+    found, contents = origins(cells), by_content(cells)
+    parts = (_markdown(found[0], found[1:]), by_mode, worst, _markdown(contents[0], contents[1:]), table)
     (out / "table.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     plain = [{k: finite(v) if isinstance(v, float) else v for k, v in asdict(cell).items()} for cell in cells]
     (out / "table.json").write_text(json.dumps({"modes": modes, "cells": plain}, indent=1), encoding="utf-8")

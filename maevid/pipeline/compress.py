@@ -13,6 +13,8 @@ from maevid.atomic import AtomicFile, read_only_once, refuse_same_file
 from maevid.codec.interface import CodecOptions, FrameCodec
 from maevid.codec.registry import DEFAULT_CODEC
 from maevid.errors import UsageError
+from maevid.pipeline.beside import bytes_beside
+from maevid.pipeline.clip import Clip
 from maevid.pipeline.events import (
     Aborted,
     BesideVideo,
@@ -24,10 +26,10 @@ from maevid.pipeline.events import (
     PhaseChanged,
     Totals,
 )
-from maevid.pipeline.first_pass import events_of, first_pass
+from maevid.pipeline.first_pass import first_pass
 from maevid.pipeline.frame_loop import FrameLoop
-from maevid.pipeline.prefetch import Prefetch
 from maevid.pipeline.resume import KeptWork
+from maevid.pipeline.rungs import find_rungs
 from maevid.pipeline.team import Team, open_team, refuse_on_cluster
 from maevid.rate import (
     FirstPass,
@@ -42,14 +44,10 @@ from maevid.rate import (
     read_first_pass,
 )
 from maevid.report import FrameReport
-from maevid.stream.overhead import CLUSTER_OPEN_BYTES, largest_overhead
 from maevid.stream.packet import MAX_PIXELS
 from maevid.stream.writer import StreamWriter
 from maevid.video.frame import VideoInfo
-from maevid.video.reader import VideoReader
 from maevid.video.source import shown_name
-
-READ_AHEAD = 8
 
 
 @dataclass(frozen=True)
@@ -154,16 +152,16 @@ class _Job:
             refuse_on_cluster(options.cluster, self.request)
         self.publish(PhaseChanged(Phase.OPENING))
         with (
-            VideoReader(options.input, stream=options.stream, max_pixels=options.max_pixels) as reader,
+            Clip(options.input, stream=options.stream, max_pixels=options.max_pixels) as clip,
             closing(open_team(options.codec, options.codec_options, options.cluster, self.publish)) as team,
         ):
-            info = reader.info
+            info = clip.info
             codec = team.codec
             self._announce(codec, info)
             scale = RateScale.of(codec.rate_indices, codec.lam)
             steps = 2 if self.request.two_pass else 1
             kept = KeptWork(options, codec, team.arithmetic, self.publish)
-            found = kept.first_pass(self.control, lambda: self._measure(team, scale, info))
+            found = kept.first_pass(self.control, lambda: self._measure(team, scale, clip))
             with (
                 kept,
                 self._statistics(found, info, codec, kept.token) as told,
@@ -173,8 +171,8 @@ class _Job:
                     codec=codec.name,
                     model=codec.identity,
                     weights=codec.sha256,
-                    source=reader.container,
-                    video_index=reader.stream_index,
+                    source=clip.reader.container,
+                    video_index=clip.reader.stream_index,
                     token=kept.token,
                 ) as writer,
             ):
@@ -182,8 +180,7 @@ class _Job:
                 self.publish(PhaseChanged(Phase.ENCODE, steps, steps))
                 for line in writer.skipped:
                     self.publish(Note(f"left out: {line}"))
-                events = Prefetch(events_of(reader), READ_AHEAD)
-                try:
+                with clip.events() as events:
                     FrameLoop(
                         kept.codec,
                         controller,
@@ -202,9 +199,7 @@ class _Job:
                             planned=None if found is None else len(found.seconds),
                         )
                     )
-                finally:
-                    events.close()
-            for line in reader.warnings:
+            for line in clip.warnings:
                 self.publish(Note(line))
             self.publish(BesideVideo(writer.bytes_written - writer.packet_bytes, whole=True))
             rate = controller.result()
@@ -216,7 +211,7 @@ class _Job:
                 writer.frames,
                 writer.bytes_written,
                 time.perf_counter() - began,
-                reader.damaged,
+                clip.damaged,
             )
 
     def _statistics(
@@ -253,40 +248,21 @@ class _Job:
     def _controller(self, scale: RateScale, found: FirstPass | None, writer: StreamWriter) -> RateController:
         if found is None:
             return make_controller(self.request, scale)
-        timeline = found.timeline
-        header = writer.start()
-        beside = header + found.other_bytes
-        beside += largest_overhead(
-            pictures=len(found.seconds),
-            sound=found.sound_packets,
-            other=found.other_packets,
-            seconds=timeline.duration,
-            file_bytes=self.request.size or header + self._most_bytes(found),
-            header_bytes=header,
-            own_durations=found.own_durations,
-            end=found.seconds[-1],
-        )
+        beside = bytes_beside(self.request, found, writer.start())
         self.publish(BesideVideo(beside, whole=True))
         return make_controller(
             self.request,
             scale,
-            timeline=timeline,
+            timeline=found.timeline,
             costs=found.costs,
             cuts=found.cuts,
+            rungs=found.rungs,
             overhead_bytes=beside,
         )
 
-    def _most_bytes(self, found: FirstPass) -> int:
-        """About the most that pictures and all else will have, for what of the container grows with the file."""
-        frames = len(found.seconds)
-        # Where nothing says how large they get, so large that they have a cluster each.
-        rate = self.request.bitrate
-        pictures = frames * CLUSTER_OPEN_BYTES if rate is None else int(rate * found.timeline.duration / 8)
-        return pictures + pictures // 50 + 50 * frames + found.other_bytes
-
-    def _measure(self, team: Team, scale: RateScale, info: VideoInfo) -> FirstPass | None:
+    def _measure(self, team: Team, scale: RateScale, clip: Clip) -> FirstPass | None:
         """What the first pass finds, or has found before; None where the request needs none."""
-        options, codec = self.options, team.codec
+        options, codec, info = self.options, team.codec, clip.info
         key = StatisticsKey(info.width, info.height, codec.name, codec.identity.hex())
         if options.statistics_in is not None:
             return read_first_pass(options.statistics_in, key)
@@ -298,8 +274,7 @@ class _Job:
         near = None if needs_psnr else self.request.rate_near(info.duration)
         trials = Trials(scale.lowest, scale.highest, near, whole_file=self.request.size is not None)
         return first_pass(
-            options.input,
-            options.stream,
+            clip,
             codec,
             trials,
             self.publish,
@@ -307,4 +282,5 @@ class _Job:
             distortion=needs_psnr,
             curve=options.measure,
             shown=partial(team.analysing, trials=trials, curve=needs_psnr or options.measure),
+            finish=partial(find_rungs, codec, self.request, scale),
         )

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maevid.codec.interface import FrameCodec
 from maevid.errors import InputError
+from maevid.pipeline.beside import Beside
+from maevid.pipeline.clip import Clip
 from maevid.pipeline.events import Control, Listener, Progress, RdCurve
 from maevid.pipeline.measure import measured
-from maevid.pipeline.prefetch import Prefetch
 from maevid.pipeline.team import FrameEvents
 from maevid.rate import FirstPass, FrameCost, SceneWatcher, Trials
 from maevid.report import weighted_psnr
-from maevid.stream.overhead import has_own_duration, largest_overhead
+from maevid.stream.overhead import has_own_duration
 from maevid.stream.timeline import milliseconds
 from maevid.video.frame import Frame
-from maevid.video.reader import VideoReader
 
-if TYPE_CHECKING:
-    import av
-
-READ_AHEAD = 8
 SHORT_CLIP = 24
 """Clips up to so many frames are measured whole."""
 SAMPLE_EVERY = 8
@@ -59,39 +52,12 @@ def sampled(frames: Iterator[tuple[Frame, bool]]) -> Iterator[tuple[int, Frame]]
         yield last
 
 
-@dataclass
-class Beside:
-    """What a file will hold beside the pictures' packets, judged by what has come of the source so far."""
-
-    bytes: int = 0
-    packets: int = 0
-    _first: float = math.inf
-    _last: float = -math.inf
-
-    def take(self, packet: av.Packet[Any]) -> None:
-        """Take note of a packet that is not the video's."""
-        self.bytes += packet.size
-        self.packets += 1
-        if packet.pts is not None and packet.time_base:
-            began = float(packet.pts * packet.time_base)
-            self._first = min(self._first, began)
-            self._last = max(self._last, began + float((packet.duration or 0) * packet.time_base))
-
-    def rate(self, pictures: int, seconds: float) -> float:
-        """Bits per second, container counted, after so many pictures within ``seconds`` (> 0).
-
-        Packets are set against their own times, so it does not matter how far sound runs ahead of the pictures.
-        """
-        container = largest_overhead(pictures=pictures, sound=0, other=0, seconds=seconds, file_bytes=0)
-        sound = largest_overhead(pictures=0, sound=self.packets, other=0, seconds=seconds, file_bytes=0)
-        return 8 * (container / seconds + (self.bytes + sound) / max(self._last - self._first, seconds))
-
-
 class FirstPassRunner:
     """Measures one clip with one codec, at the rate indices that ``trials`` names.
 
     ``distortion`` measures the PSNR-Y of every sampled frame as well, ``curve`` the R-D curve of those that are tried
     over the whole range (both by coding for real). ``rate`` is the clip's average frame rate, None where unknown.
+    ``example`` is the first frame, once there is one.
     """
 
     def __init__(
@@ -109,7 +75,8 @@ class FirstPassRunner:
         self.distortion = distortion
         self.curve = curve or distortion
         self.found = FirstPass()
-        self.beside = Beside()
+        self.beside = Beside(self.found)
+        self.example: Frame | None = None
         self._points: list[list[tuple[float, float]]] = []
 
     def run(self, frames: Iterator[Frame], publish: Listener, control: Control) -> FirstPass:
@@ -119,6 +86,7 @@ class FirstPassRunner:
         """
         chosen = sampled(self._watched(frames, publish, control))
         while group := list(islice(chosen, self.trials.together)):
+            self.example = self.example or group[0][1]
             for cost in self._measure(group):
                 self.found.costs.append(cost)
                 self.trials.learn(cost.bits)
@@ -192,8 +160,7 @@ class FirstPassRunner:
 
 
 def first_pass(
-    path: str,
-    stream: int | None,
+    clip: Clip,
     codec: FrameCodec,
     trials: Trials,
     publish: Listener,
@@ -201,42 +168,30 @@ def first_pass(
     *,
     distortion: bool,
     curve: bool = False,
-    shown: Callable[[FrameEvents], FrameEvents] = iter,
+    shown: Callable[[FrameEvents], FrameEvents] | None = None,
+    finish: Callable[[FirstPass, Frame], None] | None = None,
 ) -> FirstPass:
     """Read and measure a whole clip as :class:`FirstPassRunner` does.
 
-    ``shown`` gets all frames before they are measured and gives them on (:meth:`maevid.pipeline.team.Team.analysing`).
+    ``shown`` gets all frames before they are measured and gives them on (:meth:`maevid.pipeline.team.Team.analysing`);
+    without it no encode will follow. ``finish`` gets what was found and its first frame, to add to it.
 
     Raises InputError where it has no frame, and Aborted.
     """
-    with VideoReader(path, stream=stream) as reader:
-        rate = reader.info.average_rate
-        runner = FirstPassRunner(codec, trials, distortion=distortion, curve=curve, rate=rate)
-        events = Prefetch(events_of(reader), READ_AHEAD)
+    rate = clip.info.average_rate
+    runner = FirstPassRunner(codec, trials, distortion=distortion, curve=curve, rate=rate)
 
-        def frames() -> Iterator[Frame]:
-            for event in shown(events):
-                if isinstance(event, Frame):
-                    yield event
-                else:
-                    runner.found.count_other(event.size, sound=event.stream.type == "audio")
-                    runner.beside.take(event)
+    def frames(events: FrameEvents) -> Iterator[Frame]:
+        for event in events:
+            if isinstance(event, Frame):
+                yield event
+            else:
+                runner.beside.take(event)
 
-        try:
-            found = runner.run(frames(), publish, control)
-        finally:
-            events.close()
-    if not found.seconds:
-        raise InputError(f"{path} has no frame that can be decoded")
+    with clip.ahead(keep=shown is not None) as events:
+        found = runner.run(frames(events if shown is None else shown(events)), publish, control)
+    if runner.example is None:
+        raise InputError(f"{clip.reader.name} has no frame that can be decoded")
+    if finish is not None:
+        finish(found, runner.example)
     return found
-
-
-def events_of(reader: VideoReader) -> Iterator[Frame | av.Packet[Any]]:
-    """Frames and packets of other streams, in the order in which the file has them."""
-    others: list[av.Packet[Any]] = []
-    reader.on_packet = others.append
-    for frame in reader:
-        yield from others
-        others.clear()
-        yield frame
-    yield from others

@@ -192,7 +192,9 @@ class RateController(ABC):
         if self._search is None:
             self._search = Search(self.bounds.lowest, self.bounds.highest)
         want = self._want(report)
-        amount, slope = self._amount(report), self._slope(frame, report.rate_index)
+        amount = self._amount(report)
+        # Nearly all frames are accepted at once, and a slope costs more than all else here.
+        slope = 0.0 if want.accepts(amount) else self._slope(frame, report.rate_index)
         index = self._search.step(report.rate_index, amount, want, slope)
         if index is not None:
             self._tally.retries += 1

@@ -27,22 +27,23 @@ def make_controller(
     timeline: Timeline | None = None,
     costs: Sequence[FrameCost] = (),
     cuts: Sequence[int] = (),
+    rungs: Sequence[int] = (),
     overhead_bytes: float = 0.0,
 ) -> RateController:
     """The controller for a request.
 
     Two-pass requests (``request.two_pass``) need ``timeline`` and ``costs`` from the first pass (all frames
-    or a sample), ``cuts`` help where it is a sample. ``overhead_bytes`` is what the file holds besides
-    packets (audio, container); it counts for ``--size`` only. Raises UsageError for a senseless request,
-    TargetError for a target out of reach (unless ``best_effort``), ValueError when the first pass is
-    missing.
+    or a sample), ``cuts`` help where it is a sample, ``rungs`` where all frames are alike. ``overhead_bytes``
+    is what the file holds besides packets (audio, container); it counts for ``--size`` only. Raises UsageError
+    for a senseless request, TargetError for a target out of reach (unless ``best_effort``), ValueError when
+    the first pass is missing.
     """
     request.validate()
     bounds = Bounds(request, scale)
     peak = peak_of(request)
     if not request.two_pass:
         return _one_pass(request, bounds, peak)
-    plan = make_plan(request, scale, timeline=timeline, costs=costs, cuts=cuts)
+    plan = make_plan(request, scale, timeline=timeline, costs=costs, cuts=cuts, rungs=rungs)
     if request.bitrate is not None:
         return BudgetController(
             plan,
@@ -79,23 +80,25 @@ def make_plan(
     timeline: Timeline | None,
     costs: Sequence[FrameCost],
     cuts: Sequence[int] = (),
+    rungs: Sequence[int] = (),
 ) -> Plan:
     """What the first pass found, with zones, bounds, peak limit and smoothing of a request."""
     if timeline is None or not costs:
         raise ValueError("two-pass control needs the timeline and the costs of the first pass")
-    plan = Plan(costs, timeline, Bounds(request, scale), peak=peak_of(request), cuts=cuts)
+    usable = rungs if request.takes_rungs else ()
+    plan = Plan(costs, timeline, Bounds(request, scale), peak=peak_of(request), cuts=cuts, rungs=usable)
     if request.smooth:
         level = planned_level(request, plan)
         plan.shape.smooth(plan.psnr(level), request.smooth)
     return plan
 
 
-def planned_level(request: RateRequest, plan: Plan) -> float:
-    """The common level that a plan gives a request (container and audio not counted)."""
+def planned_level(request: RateRequest, plan: Plan, overhead_bytes: float = 0.0) -> float:
+    """The common level that a plan gives a request; ``overhead_bytes`` as for :func:`make_controller`."""
     if request.bitrate is not None:
         return plan.solve_bits(request.bitrate * plan.timeline.duration)
     if request.size is not None:
-        return plan.solve_bits(8.0 * request.size)
+        return plan.solve_bits(8.0 * (request.size - overhead_bytes))
     if request.psnr is not None:
         return plan.solve_psnr(request.psnr)
     return float(_constant_index(request, plan.bounds))

@@ -27,7 +27,8 @@ NEARLY = 0.007
 
 
 class Plan:
-    """Bits and PSNR of a clip at a common level (a position on the rate scale, see :class:`Shape`)."""
+    """Bits and PSNR of a clip at a common level (a position on the rate scale, see :class:`Shape`), and the ``rungs``
+    to use near it (:mod:`maevid.rate.rungs`)."""
 
     def __init__(
         self,
@@ -37,11 +38,13 @@ class Plan:
         *,
         peak: Peak | None = None,
         cuts: Sequence[int] = (),
+        rungs: Sequence[int] = (),
     ) -> None:
         self.model = RateModel(costs, len(timeline), cuts)
         self.timeline = timeline
         self.bounds = bounds
         self.peak = peak
+        self.rungs = [index for index in rungs if bounds.lowest <= index <= bounds.highest]
         self.shape = Shape(bounds, len(timeline))
         self.times = np.asarray(timeline.seconds, dtype=np.float64)
 

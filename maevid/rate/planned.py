@@ -12,6 +12,7 @@ from maevid.rate.buffer import Peak
 from maevid.rate.control import RateController
 from maevid.rate.plan import Plan
 from maevid.rate.remainder import Remainder
+from maevid.rate.rungs import around
 from maevid.rate.search import Want
 from maevid.rate.statistics import FrameStatistics
 from maevid.report import FrameReport
@@ -120,8 +121,7 @@ class PlannedController(RateController):
 
     def _choose(self, frame: int, lookahead: Sequence[FrameStatistics]) -> tuple[int, float]:
         position = self._position(frame)
-        low = math.floor(position)
-        candidates = [low] if position == low else [low, low + 1]
+        candidates = around(position, self.plan.rungs)
         model = self.plan.model
         planned = float(model.bits(position, frame, frame + 1)[0])
         offers = [(float(model.bits(float(i), frame, frame + 1)[0]), i) for i in candidates]

@@ -62,10 +62,7 @@ def predict(
         )
     request.validate()
     plan = make_plan(request, scale, timeline=timeline, costs=costs, cuts=cuts)
-    if request.size is not None:
-        level = plan.solve_bits(8 * (request.size - overhead_bytes))
-    else:
-        level = planned_level(request, plan)
+    level = planned_level(request, plan, overhead_bytes)
     bits = plan.total(level)
     if request.frame_bytes is not None:
         highest = plan.bits(plan.bounds.highest)

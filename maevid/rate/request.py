@@ -67,6 +67,12 @@ class RateRequest:
         """Whether the first pass must measure distortion as well as rate."""
         return self.two_pass and (self.psnr is not None or self.smooth > 0)
 
+    @property
+    def takes_rungs(self) -> bool:
+        """Whether nothing but the total decides on a frame's index, so that indices that are a bad bargain can be left
+        out (:mod:`maevid.rate.rungs`)."""
+        return self.two_pass and not (self.zones or self.smooth or self.maxrate)
+
     def rate_near(self, duration: float | None) -> float | None:
         """The bitrate (bit/s) near which a clip of ``duration`` seconds (None: unknown) will end, if known."""
         if self.size is not None and duration:

@@ -48,7 +48,8 @@ class FirstPass:
     """What the first pass found: times of all frames in seconds, measured costs, first frames of scenes.
 
     ``other_bytes`` counts the packets of sound and of all other copied streams, ``own_durations`` the frames that do
-    not last as long as the average rate says: what both cost in the container is known only from this.
+    not last as long as the average rate says: what both cost in the container is known only from this. ``rungs``
+    are the indices to use where all frames are alike (:mod:`maevid.rate.rungs`).
     """
 
     seconds: array[float] = field(default_factory=lambda: array("d"))
@@ -59,6 +60,7 @@ class FirstPass:
     sound_packets: int = 0
     other_packets: int = 0
     own_durations: int = 0
+    rungs: list[int] = field(default_factory=list)
 
     def count_other(self, size: int, *, sound: bool) -> None:
         """Take note of a packet that is not the video's."""
@@ -97,6 +99,7 @@ class FirstPass:
         self.cuts += record["cuts"]
         for name in record.keys() - {"seconds", "cuts"}:
             setattr(self, name, record[name])
+        self.rungs = sorted(int(index) for index in self.rungs)
 
 
 _NUMBERS = [f.name for f in fields(FirstPass) if f.name not in ("seconds", "costs", "cuts")]

@@ -12,6 +12,7 @@ import pytest
 
 from maevid.codec.interface import CodecOptions
 from maevid.errors import MaevidError
+from maevid.pipeline.beside import Beside
 from maevid.pipeline.compress import CompressOptions, compress
 from maevid.pipeline.dry_run import dry_run
 from maevid.pipeline.events import (
@@ -27,9 +28,9 @@ from maevid.pipeline.events import (
     TargetChanged,
     Totals,
 )
-from maevid.pipeline.first_pass import Beside, sampled
+from maevid.pipeline.first_pass import sampled
 from maevid.pipeline.prefetch import Prefetch
-from maevid.rate import RateRequest, leaky_bucket, parse_zone, read_statistics
+from maevid.rate import FirstPass, RateRequest, leaky_bucket, parse_zone, read_statistics
 from maevid.report import FrameReport
 from maevid.report_io import read_recording
 from maevid.stream.reader import StreamReader
@@ -106,18 +107,18 @@ def test_frames_are_tried_where_the_sound_leaves_them(bunny: Path, tmp_path: Pat
 
 def test_what_lies_beside_the_pictures_is_told_by_its_own_times(bunny: Path) -> None:
     """Sound that comes long before its pictures counts no more than sound that keeps pace."""
+    early, steady = Beside(FirstPass()), Beside(FirstPass())
     with av.open(str(bunny)) as container:
         sound = [p for p in container.demux(audio=0) if p.size]
+        for packet in sound:
+            early.take(packet)
+        for packet in sound[: len(sound) // 2]:
+            steady.take(packet)
     seconds = float((sound[-1].pts + sound[-1].duration - sound[0].pts) * sound[0].time_base)
     pure = 8 * sum(packet.size for packet in sound) / seconds
-    early, steady = Beside(), Beside()
-    for packet in sound:
-        early.take(packet)
-    for packet in sound[: len(sound) // 2]:
-        steady.take(packet)
     assert pure < early.rate(25, 1.0) < 1.25 * pure, "the container is counted too"
     assert pure < steady.rate(round(25 * seconds / 2), seconds / 2) < 1.25 * pure
-    assert 0 < Beside().rate(25, 1.0) < 8000
+    assert 0 < Beside(FirstPass()).rate(25, 1.0) < 8000
 
 
 def test_frame_limit_holds_for_every_frame(hall: Path, tmp_path: Path) -> None:

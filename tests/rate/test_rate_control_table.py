@@ -57,6 +57,19 @@ def test_a_small_table_of_real_encodes_keeps_its_promises_and_is_not_measured_tw
     run(table, monkeypatch, tmp_path, "--report", *words, "two-pass", "psnr")
     assert (tmp_path / "cells.jsonl").read_text() == kept
     assert "\n| content | two-pass |\n" in (tmp_path / "table.md").read_text()
+    # Rows of other weights stand where today's have none, and say whose they are.
+    both = tmp_path / "both"
+    both.mkdir()
+    today = json.loads(kept.splitlines()[0])["setting"].split()[0]
+    (both / "cells.jsonl").write_text(kept.splitlines()[0] + "\n" + kept.replace(today, "01234567"))
+    words = ("--report", *words, "two-pass", "peak", "frame-bytes")
+    assert len(run(table, monkeypatch, both, *words)) == 1
+    merged = run(table, monkeypatch, both, *words, "--older", "01234567")
+    assert sorted(cell["weights"] for cell in merged.values()) == ["01234567"] * 5 + [today]
+    assert (
+        f"\n| peak | 01234567 | {sum(mode == 'peak' for _, mode in merged)} |\n"
+        in (both / "table.md").read_text()
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ FIRST = FirstPass(
     sound_packets=3,
     other_packets=1,
     own_durations=2,
+    rungs=[40, 44, 45],
 )
 
 
