@@ -99,7 +99,7 @@ class MaeCodec(FrameCodec):
         began = time.perf_counter()
         indices = self.network.index_tensor(rate_indices)
         blocks = self.network.load([frame.planes for frame in frames])
-        quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
+        quantised = self._quantised(blocks, indices)
         analysed = time.perf_counter()
         packets = [
             self._packet(frame, rate_index, quantised, row)
@@ -163,11 +163,8 @@ class MaeCodec(FrameCodec):
         loaded = [self.network.load([frame.planes]) for frame in frames]
 
         def work(part: slice) -> list[float]:
-            tried = [index for _, index in pairs[part]]
-            indices = self.network.index_tensor(tried)
             blocks = torch.cat([loaded[row] for row, _ in pairs[part]])
-            quantised = self.network.quantise(self.network.analyse(blocks, indices), indices)
-            strings = [self.coded_string(quantised, row, index) for row, index in enumerate(tried)]
+            strings = self.coded_strings(blocks, [index for _, index in pairs[part]])
             costs = [self.tables.cost_bits(symbols, tables) for symbols, tables, _ in strings]
             return [
                 _packet_bits(frames[row], cost) for (row, _), cost in zip(pairs[part], costs, strict=True)
@@ -189,6 +186,16 @@ class MaeCodec(FrameCodec):
         size = min(most, -(-count // lanes))
         parts = [slice(at, min(at + size, count)) for at in range(0, count, size)]
         return [one for results in side_by_side(lanes, work, parts) for one in results]
+
+    def coded_strings(
+        self, blocks: torch.Tensor, rate_indices: Sequence[int]
+    ) -> list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], int]]:
+        """What is coded of each picture of a batch that the network has loaded, as :meth:`coded_string` gives it."""
+        quantised = self._quantised(blocks, self.network.index_tensor(rate_indices))
+        return [self.coded_string(quantised, row, index) for row, index in enumerate(rate_indices)]
+
+    def _quantised(self, blocks: torch.Tensor, indices: torch.Tensor) -> Quantised:
+        return self.network.quantise(self.network.analyse(blocks, indices), indices)
 
     def coded_string(
         self, quantised: Quantised, row: int, rate_index: int

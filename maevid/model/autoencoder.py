@@ -149,11 +149,15 @@ class ModulatedAutoencoder(nn.Module):
             bits_each = torch.where(index >= SKIP_BELOW, bits_each, 0.0)
         return bits_each.sum((1, 2, 3)), bits_z, self._decoded(latents, mean, index, as_coded=as_coded)
 
-    def _rounded(self, deviation: Tensor, index: Tensor) -> Tensor:
-        """Symbols as the encoder chooses them, with the gradient of the identity."""
+    def symbols(self, deviation: Tensor, scale_index: Tensor) -> Tensor:
+        """Whole numbers that the encoder makes of deviations from the means, as this prior wants them rounded."""
         choose = quantised if isinstance(self.entropy, EntropyModel) else nearest
+        return choose(deviation, scale_index)
+
+    def _rounded(self, deviation: Tensor, index: Tensor) -> Tensor:
+        """:meth:`symbols`, with the gradient of the identity."""
         fixed = deviation.detach()
-        return deviation + (choose(fixed, index.detach().round()) - fixed)
+        return deviation + (self.symbols(fixed, index.detach().round()) - fixed)
 
     def _decoded(self, latents: Tensor, mean: Tensor, index: Tensor, *, as_coded: bool) -> Tensor:
         """Latents as the decoder gets them, with the gradient of the identity.

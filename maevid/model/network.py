@@ -26,7 +26,6 @@ from maevid.model.prior import (
     HyperAnalysis,
     anchor_mask,
 )
-from maevid.model.quantiser import nearest, quantised
 from maevid.model.representation import CHROMA_STEP, LUMA_STEP
 from maevid.model.transforms import ALIGNMENT, Analysis, Gains, Synthesis
 from maevid.video.frame import Plane
@@ -169,7 +168,7 @@ class Network:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Symbols (int32), scale indices (uint8) and decoded latents, pass by pass."""
         entropy = self.model.entropy
-        rounded = quantised if isinstance(entropy, EntropyModel) else nearest
+        rounded = self.model.symbols
         mean, index = entropy.first(features, conditions)
         symbols = rounded(latents - mean, index) * (index >= SKIP_BELOW)
         if isinstance(entropy, EntropyModel) and self.two_passes:

@@ -12,6 +12,7 @@ from maevid.codec.entropy import FrequencyTables, count_entries, tables_from_cou
 from maevid.codec.interface import CodecOptions
 from maevid.codec.mae import MaeCodec
 from maevid.model.checkpoint import Checkpoint
+from maevid.model.representation import to_levels
 from maevid.training.pictures import Pictures
 
 COUNTED_CROPS = 768
@@ -20,29 +21,19 @@ _CROP = 256
 _AT_ONCE = 8
 
 
-def fitted_tables(
-    checkpoint: Checkpoint, pictures: Pictures, crops: int = COUNTED_CROPS, device: str = "cpu"
-) -> FrequencyTables:
-    """The tables of ``checkpoint``, fitted to its symbols of ``crops`` crops of training pictures.
+def fitted_tables(checkpoint: Checkpoint, pictures: Pictures) -> FrequencyTables:
+    """The tables of ``checkpoint``, fitted to its symbols of :data:`COUNTED_CROPS` crops of training pictures.
 
     Crops of 256×256 luma samples at rate indices drawn from all of the network's, from a fixed seed, rounded as the
     encoder does.
     """
-    codec = MaeCodec(checkpoint, CodecOptions(device=device))
-    network, prior = codec.network, codec.tables
+    codec = MaeCodec(checkpoint, CodecOptions(device="cpu"))
     random = np.random.default_rng(0)
-    counts = np.zeros(len(prior.cumulative), np.int64)
-    for first in range(0, crops, _AT_ONCE):
-        count = min(_AT_ONCE, crops - first)
-        planes = [
-            np.round(255 * plane[:, 0].numpy()).astype(np.uint8)
-            for plane in pictures.batch(count, _CROP, random)
-        ]
-        rates = random.choice(codec.rate_indices, count).tolist()
-        indices = network.index_tensor(rates)
-        blocks = network.load([(y, u, v) for y, u, v in zip(*planes, strict=True)])
-        quantised = network.quantise(network.analyse(blocks, indices), indices)
-        for row, rate in enumerate(rates):
-            symbols, tables, _ = codec.coded_string(quantised, row, rate)
-            counts += count_entries(prior, symbols, tables)
-    return tables_from_counts(prior, counts)
+    counts = np.zeros(len(codec.tables.cumulative), np.int64)
+    for _ in range(COUNTED_CROPS // _AT_ONCE):
+        y, u, v = (to_levels(plane)[:, 0].numpy() for plane in pictures.batch(_AT_ONCE, _CROP, random))
+        rates = random.choice(codec.rate_indices, _AT_ONCE).tolist()
+        blocks = codec.network.load(list(zip(y, u, v, strict=True)))
+        for symbols, tables, _ in codec.coded_strings(blocks, rates):
+            counts += count_entries(codec.tables, symbols, tables)
+    return tables_from_counts(codec.tables, counts)
