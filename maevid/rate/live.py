@@ -33,6 +33,9 @@ ROOM_SECONDS = 0.25
 """Debt or credit, in time at the target rate, for which the level of a scene is held: 2.5 % of ten seconds."""
 FIRST_ROOM, ROOM_GROWTH = 0.01, 0.06
 """The same at the start of a clip, and what every second adds: a short clip has its rate too."""
+FRESH_SECONDS, FRESH_ROOM, MOST_ROOM = 2.0, 0.8, 0.38
+"""A new scene keeps the level that it starts with for a while: time constant, and the share of the room that a cut
+adds, up to ``MOST_ROOM`` seconds (3.8 % of ten). Not the first scene, which has no room to spare."""
 AHEAD_SECONDS = 0.3
 """How far ahead the debt is reckoned that must find room."""
 UNEVEN_ROOM, UNEVEN_AHEAD = 0.5, 8.0
@@ -97,6 +100,7 @@ class LiveController(RateController):
         self._knots = np.linspace(bounds.lowest, max(bounds.highest, bounds.lowest + 1), KNOTS)
         self._average = np.zeros(KNOTS)
         self._elapsed = 0.0
+        self._cut_at = -math.inf
         self._curve: _Curve | None = None
         self._bias = 0.0
         self._previous: list[FrameStatistics] = []
@@ -196,19 +200,23 @@ class LiveController(RateController):
     def _move_level(self, own: Array) -> None:
         """At a cut to where the frame takes what is due; inside a scene hold as long as the debt stays in its room.
 
-        There it only creeps towards the balance. A frame that is shown for long is due a lot and those about it little,
-        so where times vary both the room and the view ahead are larger.
+        There it only creeps towards the balance, after a cut not even that at first. A frame that is shown for long is
+        due a lot and those about it little, so where times vary both the room and the view ahead are larger.
         """
         debt = (self._tally.bits + self._in_flight_bits - self._due) / self.bitrate
+        if self._cut and self._held:
+            self._cut_at = self._elapsed
         if self._cut or not self._held:
             self._level, self._held = self.bounds.clip(self._balanced(own, 1 - debt / PAYBACK_SECONDS)), True
             return
         level, room = self._level, min(FIRST_ROOM + ROOM_GROWTH * self._elapsed, ROOM_SECONDS)
+        fresh = math.exp((self._cut_at - self._elapsed) / FRESH_SECONDS)
+        room = min(room * (1 + FRESH_ROOM * fresh), MOST_ROOM)
         uneven = max(self._longest_gap - self._usual_gap, 0.0)
         room, ahead = room + UNEVEN_ROOM * uneven, AHEAD_SECONDS + UNEVEN_AHEAD * uneven
         low = self._at_share(own, 1 - (room + debt) / ahead)
         high = self._at_share(own, 1 + (room - debt) / ahead)
-        creep = min(self._gap / CREEP_SECONDS, 1.0)
+        creep = min(self._gap / CREEP_SECONDS, 1.0) * (1 - fresh)
         held = level + creep * (self._balanced(own, 1 - debt / RECENTRE_SECONDS) - level)
         slew = (FADE_SLEW if self._fading else SLEW * (1 + min((debt / room) ** 2, 1.0))) * self._unit
         self._level = self.bounds.clip(level + min(max(min(max(held, low), high) - level, -slew), slew))

@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from rate_simulator import SCALE, contents, encode
+from rate_simulator import SCALE, contents, encode, make_clip
 from rate_table import TARGETS, Row, run_mode
 
 from maevid.rate import RateRequest, leaky_bucket, make_controller, trial_indices
@@ -65,6 +66,15 @@ def test_one_pass_hits_the_bit_rate_where_every_scene_can_have_it(clips):
     assert statistics.mean(abs(r.error) for r in rows) <= 1.5
     assert max(r.codings for r in rows) == 1
     assert max(r.estimates for r in rows) <= 0.6
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_pass_holds_a_new_scene_that_loses_a_third_of_its_bits(target):
+    frames = np.arange(100)
+    complexity = -1.2 + 0.3 * ((frames >= 30) & (frames < 76)) - 0.43 * np.clip((frames - 80) / 10, 0, 1)
+    row = run_mode(make_clip("falling", complexity, cuts=[30, 76], seed=1), "one-pass", target)
+    assert row.settle <= 2
+    assert abs(row.error) < 6
 
 
 def test_size_is_never_passed_and_well_used(clips):
