@@ -165,7 +165,7 @@ class LiveController(RateController):
         self._usual_gap += (self._gap - self._usual_gap) / min(frame + 1, GAP_FRAMES)
         own = curve.heights + curve.shift + activity - curve.log_activity
         self._remember(own)
-        index = self._index_for(frame, here, own)
+        index = self._index_for(frame, lookahead, own)
         self._due += self.bitrate * self._gap
         self._previous = [*self._previous[-7:], here]
         self._issued[frame] = _Issued(curve, activity, here.seconds)
@@ -185,14 +185,14 @@ class LiveController(RateController):
         weight = max(self._gap / self._elapsed, 1 - math.exp(-self._gap / MEMORY_SECONDS))
         self._average += weight * (np.exp(own) / self._usual_gap - self._average)
 
-    def _index_for(self, frame: int, here: FrameStatistics, own: Array) -> int:
+    def _index_for(self, frame: int, lookahead: Sequence[FrameStatistics], own: Array) -> int:
         fixed = self.bounds.fixed(frame)
         if fixed is not None:
             return fixed
         if own[-1] - own[0] > FLAT:
             self._move_level(own)
         scaled = self.bounds.scale.scaled(np.array([self._level]), np.array([self.bounds.log_factor(frame)]))
-        position = self.bounds.clip(min(float(scaled[0]), self._peak_position(here, own)))
+        position = self.bounds.clip(min(float(scaled[0]), self._peak_position(lookahead, own)))
         if self._cut or abs(position - self._index) > 0.75:
             self._index = int(self.bounds.clip(math.floor(position + 0.5)))
         return self._index
@@ -231,16 +231,21 @@ class LiveController(RateController):
         wanted = self.bitrate * self._usual_gap * min(max(share, LEAST_SHARE), MOST_SHARE)
         return float(np.interp(math.log(wanted), curve + np.arange(KNOTS) * 1e-9, self._knots))
 
-    def _peak_position(self, here: FrameStatistics, own: Array) -> float:
-        """The position at which the frame takes what flows in, and a fifth of what the bucket holds."""
+    def _peak_position(self, lookahead: Sequence[FrameStatistics], own: Array) -> float:
+        """The position at which the frame takes what flows in and a fifth of what the bucket holds, and leaves the
+        frames that are seen after it what they need at the lowest one."""
         if self._bucket is None or self.peak is None:
             return math.inf
+        here = lookahead[0]
         bucket = self._bucket.copy()
         for frame, bits in self._expected.items():
             bucket.take(self._issued[frame].seconds, bits)
         available = bucket.available(here.seconds)
         inflow = min(available, self.peak.maxrate * self._usual_gap)
-        allowed = 0.97 * inflow + 0.2 * (available - inflow)
+        allowed, needed = 0.97 * inflow + 0.2 * (available - inflow), 0.0
+        for later in lookahead[1:]:
+            needed += 1.05 * math.exp(own[0] + max(log_activity(later) - log_activity(here), 0.0))
+            allowed = min(allowed, available + self.peak.maxrate * (later.seconds - here.seconds) - needed)
         return float(np.interp(math.log(max(allowed, 1.0)), own + np.arange(KNOTS) * 1e-9, self._knots))
 
     def _accept(self, report: FrameReport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from rate_simulator import SCALE
@@ -191,6 +192,17 @@ def test_under_a_peak_limit_a_frame_takes_what_flows_in_and_a_fifth_of_the_bucke
     first, second = drive.ask(shown(0), shown(1)), drive.ask(shown(1), shown(2))
     left = 1.1 - bits_of(first) / frame_bits + 1.0
     assert second == pytest.approx(100 + math.log(0.97 + 0.2 * (min(left, 1.1) - 1)) / SLOPE, abs=1)
+
+
+def test_under_a_peak_limit_frames_that_follow_quickly_find_room_at_the_lowest_index() -> None:
+    lowest, bucket = bits_of(0), 1.6 * BITRATE * GAP
+    drive = Drive(live(peak=Peak(BITRATE, bucket), best_effort=True))
+    burst = [replace(shown(frame), seconds=frame * GAP / 100) for frame in range(4)]
+    index = drive.ask(*burst)
+    assert bits_of(index) <= bucket + BITRATE * burst[3].seconds - 3 * lowest
+    # Without a burst the same bucket gives the frame what flows in.
+    calm = Drive(live(peak=Peak(BITRATE, bucket), best_effort=True))
+    assert calm.ask(*(shown(frame) for frame in range(4))) > index + 5
 
 
 def test_a_new_target_holds_from_the_next_frame_on_as_at_a_cut() -> None:
