@@ -61,6 +61,8 @@ FLAT = 0.5
 """Range of ln(bits) over all rate indices below which a scene says nothing about the level."""
 GAP_FRAMES = 25
 """Frames over which the usual time between frames is averaged."""
+SEEN_SPARE = 1.05
+"""Under a peak limit, frames seen ahead are reckoned to need so many times the bits of the curve's lowest index."""
 KNOTS = 33
 
 
@@ -229,7 +231,11 @@ class LiveController(RateController):
     def _at_share(self, curve: Array, share: float) -> float:
         """The level at which a frame of this curve takes a share of what is due for a frame."""
         wanted = self.bitrate * self._usual_gap * min(max(share, LEAST_SHARE), MOST_SHARE)
-        return float(np.interp(math.log(wanted), curve + np.arange(KNOTS) * 1e-9, self._knots))
+        return self._position_of(wanted, curve)
+
+    def _position_of(self, bits: float, curve: Array) -> float:
+        """Where a frame of this curve has so many bits; the knots' tiny slope makes a flat curve increase."""
+        return float(np.interp(math.log(bits), curve + np.arange(KNOTS) * 1e-9, self._knots))
 
     def _peak_position(self, lookahead: Sequence[FrameStatistics], own: Array) -> float:
         """The position at which the frame takes what flows in and a fifth of what the bucket holds, and leaves the
@@ -244,9 +250,9 @@ class LiveController(RateController):
         inflow = min(available, self.peak.maxrate * self._usual_gap)
         allowed, needed = 0.97 * inflow + 0.2 * (available - inflow), 0.0
         for later in lookahead[1:]:
-            needed += 1.05 * math.exp(own[0] + max(log_activity(later) - log_activity(here), 0.0))
+            needed += SEEN_SPARE * math.exp(own[0] + max(log_activity(later) - log_activity(here), 0.0))
             allowed = min(allowed, available + self.peak.maxrate * (later.seconds - here.seconds) - needed)
-        return float(np.interp(math.log(max(allowed, 1.0)), own + np.arange(KNOTS) * 1e-9, self._knots))
+        return self._position_of(max(allowed, 1.0), own)
 
     def _accept(self, report: FrameReport) -> None:
         super()._accept(report)
