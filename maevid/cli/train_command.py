@@ -52,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=2000,
         help="length of that decay; 0: go on at the held rate, from a run that has decayed too (default: 2000)",
     )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        help="factor of all learning rates from here on, 0.5 to go on from decayed weights "
+        "(default: as the run has it, 1 in a new one)",
+    )
     parser.add_argument("--resume", action="store_true", help="refuse to start anew: the run must exist")
     parser.add_argument("--from-weights", type=Path, metavar="FILE", help="start a new run from a model file")
     parser.add_argument(
@@ -60,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="do not compile the network: starts a minute earlier, runs slower",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of the networks' products (default: auto, bfloat16 where the CPU has it and on CUDA)",
+    )
     parser.add_argument(
         "--plot",
         type=Path,
@@ -104,6 +116,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"no configuration {options.config!r}: there are {', '.join(CONFIGS)}")
     if options.resume and not (folder / STATE_FILE).exists():
         raise UsageError(f"--resume: {folder} holds no run")
+    if options.rate is not None and not 0 < options.rate < math.inf:
+        raise UsageError(f"--rate is a factor above 0, not {options.rate}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -134,7 +148,7 @@ def _train(options: argparse.Namespace, folder: Path, group: Group, stop: Callab
     from maevid.training.run import STATE_FILE, branch_run, read_config
 
     start = Checkpoint.load(options.from_weights) if options.from_weights else None
-    placement = choose_placement(options.device)
+    placement = choose_placement(options.device, options.precision)
     with group.leader_first():
         if options.branch:
             branch_run(folder, options.branch)
@@ -147,6 +161,7 @@ def _train(options: argparse.Namespace, folder: Path, group: Group, stop: Callab
         seconds=options.hours * 3600,
         steps=options.steps,
         decay_steps=options.decay_steps if options.branch else 0,
+        rate=options.rate,
         seed=options.seed,
         device=group.device(placement.device.type),
         half=placement.dtype != torch.float32,

@@ -39,6 +39,7 @@ class TrainingOptions:
     ``decay_steps`` > 0 makes this run a branch: the learning rate falls linearly to zero over so many steps
     and the entropy networks compute on their integer grids. ``compiled`` runs the network through TorchInductor, which
     fuses what is not a matrix product: a fifth less time for forward and backward pass, after a minute of compiling.
+    ``rate`` scales all learning rates from here on; None leaves it as the run has it (1 in a new one).
     """
 
     batch: int = 8
@@ -48,7 +49,7 @@ class TrainingOptions:
     save_every: float = 300.0
     validate_every: float = 600.0
     decay_steps: int = 0
-    rate: float = 1.0
+    rate: float | None = None
     seed: int = 0
     device: str = "cpu"
     half: bool = True
@@ -81,9 +82,11 @@ class Trainer:
             klt.initialise(self.model, self.model.representation.pack(*pictures.batch(KLT_CROPS, 64, random)))
         self.model.to(options.device)
         self.average = Average(self.model)
-        self.optimizers = build_optimizers(self.model, options.rate)
+        self.optimizers = build_optimizers(self.model)
         if resumed:
             self.progress = load_run(folder, self.model, self.average, self.optimizers)
+        if options.rate is not None:
+            self.progress.rate = options.rate
         if options.decay_steps and not self.progress.decay_steps:
             self.progress.decay_start = self.progress.step
             self.progress.decay_steps = options.decay_steps
@@ -102,7 +105,7 @@ class Trainer:
     def rate_factor(self) -> float:
         """Learning rate at this step over the base rate."""
         p = self.progress
-        factor = min(1.0, (p.step + 1) / WARM_UP_STEPS)
+        factor = p.rate * min(1.0, (p.step + 1) / WARM_UP_STEPS)
         if p.decay_steps:
             factor *= max(0.0, 1 - (p.step - p.decay_start) / p.decay_steps)
         return factor

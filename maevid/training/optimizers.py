@@ -16,12 +16,12 @@ ORTHOGONAL_STEPS = 3
 SPINE = ("analysis.input", "analysis.down", "synthesis.up", "synthesis.output")
 
 
-def build_optimizers(model: nn.Module, rate: float = 1.0) -> list[torch.optim.Optimizer]:
+def build_optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
     """Muon on the matrices (step size 0.2·√max side), AdamW on depthwise filters, biases and modulation.
 
     The spine (the four layers that start as the KLT) moves slowly under AdamW: at 45 dB a change of 1 % in
     it costs more than the quantiser. The branches of the transforms have a rate of their own beside the entropy
-    networks'. ``rate`` scales all learning rates.
+    networks'.
     """
     entropy, branches, spine, small = [], [], [], []
     for name, parameter in model.named_parameters():
@@ -35,14 +35,14 @@ def build_optimizers(model: nn.Module, rate: float = 1.0) -> list[torch.optim.Op
         else:
             entropy.append(parameter)
     muon = torch.optim.Muon(
-        [{"params": entropy, "lr": ENTROPY_RATE * rate}, {"params": branches, "lr": BRANCH_RATE * rate}],
+        [{"params": entropy, "lr": ENTROPY_RATE}, {"params": branches, "lr": BRANCH_RATE}],
         weight_decay=0.0,
         momentum=0.95,
         ns_steps=ORTHOGONAL_STEPS,
         adjust_lr_fn="match_rms_adamw",
     )
     adam = torch.optim.AdamW(
-        [{"params": small, "lr": SMALL_RATE * rate}, {"params": spine, "lr": SPINE_RATE * rate}],
+        [{"params": small, "lr": SMALL_RATE}, {"params": spine, "lr": SPINE_RATE}],
         betas=(0.9, 0.98),
         weight_decay=0.0,
     )

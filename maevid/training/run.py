@@ -26,7 +26,8 @@ STATE_FILE = "state.safetensors"
 
 @dataclass
 class Progress:
-    """Counters that travel with the weights. ``seconds`` is training time over all sessions.
+    """Counters that travel with the weights. ``seconds`` is training time over all sessions, ``rate`` the factor of
+    all learning rates before any decay.
 
     ``earlier_steps`` and ``earlier_seconds`` are those of the model file that the run began with; None: of none.
     """
@@ -35,6 +36,7 @@ class Progress:
     seconds: float = 0.0
     skipped: int = 0
     exact: bool = False
+    rate: float = 1.0
     decay_start: int = 0
     decay_steps: int = 0
     earlier_steps: int | None = None

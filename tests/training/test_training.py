@@ -85,6 +85,22 @@ def test_a_model_file_that_a_run_began_with_is_counted(pictures: Pictures, tmp_p
     assert second.sha256 != first.sha256
 
 
+def test_a_factor_of_the_learning_rates_stays_with_the_run(pictures: Pictures, tmp_path: Path) -> None:
+    def rates(trainer: Trainer) -> list[float]:
+        trainer.progress.step = 500  # past the warm-up
+        trainer.step()
+        return [group["lr"] / group["base_lr"] for o in trainer.optimizers for group in o.param_groups]
+
+    halved = Trainer(TINY, pictures, tmp_path / "run", dataclasses.replace(OPTIONS, rate=0.5))
+    assert set(rates(halved)) == {0.5}
+    halved.save()
+    assert set(rates(Trainer(TINY, pictures, tmp_path / "run", OPTIONS))) == {0.5}
+    assert set(rates(Trainer(TINY, pictures, tmp_path / "other", OPTIONS))) == {1.0}
+    falling = Trainer(TINY, pictures, tmp_path / "run", dataclasses.replace(OPTIONS, decay_steps=100))
+    falling.progress.decay_start = 450
+    assert set(rates(falling)) == {0.25}
+
+
 def test_a_step_that_is_not_finite_changes_nothing_but_its_count(pictures: Pictures, tmp_path: Path) -> None:
     trainer = Trainer(TINY, pictures, tmp_path / "run", OPTIONS)
     trainer.step()
