@@ -29,7 +29,7 @@ from maevid.training.recoded import GRID, recoded
 
 PICTURE_SUFFIXES = {".avif", ".webp", ".png", ".jpg", ".jpeg"}
 VALIDATION_SHARE = 32
-RECODED_WEIGHT, SCREEN_WEIGHT = 0.6, 1.5
+RECODED_WEIGHT, SCREEN_WEIGHT = 0.6, 3.5
 """How often a sample of a made frame and of a made screen is drawn, next to one of a picture or a real video."""
 _FILES_A_SCREEN = 16
 _MADE_VERSION = 2
