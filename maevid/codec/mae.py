@@ -100,22 +100,25 @@ class MaeCodec(FrameCodec):
         indices = self.network.index_tensor(rate_indices)
         blocks = self.network.load([frame.planes for frame in frames])
         quantised = self._quantised(blocks, indices)
+        integers = quantised.on_cpu()
         analysed = time.perf_counter()
+        # Before the entropy coding, so that a GPU synthesises while the CPU codes.
+        decoded = self.network.reconstruct(quantised.latents, indices) if reconstruct else None
+        synthesised = time.perf_counter()
         packets = [
-            self._packet(frame, rate_index, quantised, row)
+            self._packet(frame, rate_index, integers, row)
             for row, (frame, rate_index) in enumerate(zip(frames, rate_indices, strict=True))
         ]
         coded = time.perf_counter()
         planes: Sequence[tuple[Plane, Plane, Plane] | None] = [None] * len(frames)
-        if reconstruct:
-            height, width = frames[0].height, frames[0].width
-            planes = self.network.synthesise(quantised.latents, indices, height, width)
+        if decoded is not None:
+            planes = self.network.planes(decoded, frames[0].height, frames[0].width)
         done = time.perf_counter()
         share = 1 / len(frames)
         seconds = {
             "analysis": (analysed - began) * share,
-            "entropy": (coded - analysed) * share,
-            "synthesis": (done - coded) * share,
+            "entropy": (coded - synthesised) * share,
+            "synthesis": (synthesised - analysed + done - coded) * share,
         }
         return [
             Encoded(packet, picture, parts, seconds)
@@ -191,7 +194,7 @@ class MaeCodec(FrameCodec):
         self, blocks: torch.Tensor, rate_indices: Sequence[int]
     ) -> list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], int]]:
         """What is coded of each picture of a batch that the network has loaded, as :meth:`coded_string` gives it."""
-        quantised = self._quantised(blocks, self.network.index_tensor(rate_indices))
+        quantised = self._quantised(blocks, self.network.index_tensor(rate_indices)).on_cpu()
         return [self.coded_string(quantised, row, index) for row, index in enumerate(rate_indices)]
 
     def _quantised(self, blocks: torch.Tensor, indices: torch.Tensor) -> Quantised:
@@ -200,10 +203,11 @@ class MaeCodec(FrameCodec):
     def coded_string(
         self, quantised: Quantised, row: int, rate_index: int
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], int]:
-        """What is coded of one row of a batch: symbols and their tables, in order; how many are hyper-latents."""
-        hyper = quantised.hyper[row].cpu().numpy()
-        symbols = quantised.symbols[row].cpu().numpy().ravel()
-        index = quantised.scale_index[row].cpu().numpy()
+        """What is coded of one row of a batch on the CPU: symbols and their tables, in order; how many are
+        hyper-latents."""
+        hyper = quantised.hyper[row].numpy()
+        symbols = quantised.symbols[row].numpy().ravel()
+        index = quantised.scale_index[row].numpy()
         runs, tables = [hyper.ravel()], [self._hyper_tables(rate_index, hyper.shape)]
         for which in self._passes(index.shape):
             coded = _coded(which, index)

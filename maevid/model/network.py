@@ -47,6 +47,10 @@ class Quantised:
     scale_index: Tensor
     latents: Tensor
 
+    def on_cpu(self) -> Quantised:
+        """The same in the CPU's memory, one transfer for each of the four; themselves where they are there already."""
+        return Quantised(**{f.name: getattr(self, f.name).cpu() for f in fields(self)})
+
 
 class Network:
     """Runs one checkpoint on one device. Decisions about probabilities are exact, pixels may differ by one level.
@@ -138,7 +142,7 @@ class Network:
             below, right = rows * side - stack.shape[2], columns * side - stack.shape[3]
             if below or right:
                 stack = np.pad(stack, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
-            stacks.append(torch.from_numpy(stack).to(self.placement.device, non_blocking=True))
+            stacks.append(self._on_device(stack))
         return self.model.representation.load(stacks[0], stacks[1], stacks[2])
 
     @torch.inference_mode()
@@ -186,7 +190,7 @@ class Network:
         self, hyper: npt.NDArray[np.int32], conditions: Conditions, height: int, width: int
     ) -> Tensor:
         """Decoded hyper-latents (B, Z, ·, ·) to the entropy model's features at the latents' size (height, width)."""
-        z = torch.from_numpy(hyper).to(self.placement.device, torch.float32)
+        z = self._on_device(hyper).to(torch.float32)
         with self._exactly():
             return self._entropy.features(z, conditions, height, width)
 
@@ -213,7 +217,7 @@ class Network:
 
         After the first of two passes, only its latents are right.
         """
-        return self._restore(mean, torch.from_numpy(symbols).to(self.placement.device), before)
+        return self._restore(mean, self._on_device(symbols), before)
 
     def _restore_unfused(self, mean: Tensor, symbols: Tensor, before: Tensor | None) -> Tensor:
         decoded = mean + symbols
@@ -222,13 +226,22 @@ class Network:
         anchor = anchor_mask(mean)
         return torch.where(anchor, decoded, 0.0) if before is None else torch.where(anchor, before, decoded)
 
-    @torch.inference_mode()
     def synthesise(
         self, latents: Tensor, rate_indices: Tensor, height: int, width: int
     ) -> list[tuple[Plane, Plane, Plane]]:
         """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples."""
+        return self.planes(self.reconstruct(latents, rate_indices), height, width)
+
+    @torch.inference_mode()
+    def reconstruct(self, latents: Tensor, rate_indices: Tensor) -> Tensor:
+        """Decoded latents (B, M, h, w) to what :meth:`planes` takes. A GPU is still at work when this returns."""
         with self._autocast():
-            decoded = self._synthesis(latents, self._rows(rate_indices))
+            decoded: Tensor = self._synthesis(latents, self._rows(rate_indices))
+        return decoded
+
+    @torch.inference_mode()
+    def planes(self, decoded: Tensor, height: int, width: int) -> list[tuple[Plane, Plane, Plane]]:
+        """8-bit planes, cropped to ``height`` × ``width`` luma samples. What ``decoded`` holds is lost."""
         return self._levels(decoded, height, width)
 
     def _levels_unfused(self, decoded: Tensor, height: int, width: int) -> list[tuple[Plane, Plane, Plane]]:
@@ -246,6 +259,13 @@ class Network:
     def latent_size(self, height: int, width: int) -> tuple[int, int, int]:
         """Shape (M, rows, columns) of the latents of a ``height`` × ``width`` picture."""
         return self.config.latents, -(-height // ALIGNMENT), -(-width // ALIGNMENT)
+
+    def _on_device(self, array: npt.NDArray[np.generic]) -> Tensor:
+        tensor = torch.from_numpy(array)
+        if self.placement.device.type == "cuda":
+            # From pageable memory the copy would wait for all that the GPU has been given before.
+            tensor = tensor.pin_memory()
+        return tensor.to(self.placement.device, non_blocking=True)
 
     def _rows(self, rate_indices: Tensor) -> Gains:
         return self._gains.map(lambda table: table[rate_indices])

@@ -39,8 +39,9 @@ class TrainingOptions:
     samples, a multiple of 64.
 
     ``decay_steps`` > 0 makes this run a branch: the learning rate falls linearly to zero over so many steps, and from
-    :data:`EXACT_FROM` of them on the entropy networks compute on their integer grids. ``compiled`` runs the network through TorchInductor, which
-    fuses what is not a matrix product: a fifth less time for forward and backward pass, after a minute of compiling.
+    :data:`EXACT_FROM` of them on the entropy networks compute on their integer grids. ``compiled`` runs the network
+    through TorchInductor, which fuses what is not a matrix product: a fifth less time for forward and backward pass,
+    after a minute of compiling.
     ``rate`` scales all learning rates from here on; None leaves it as the run has it (1 in a new one).
     """
 
