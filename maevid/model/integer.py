@@ -47,18 +47,15 @@ class _ClampInward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.bounds = low, high
         out: Tensor = x.clamp(low, high)
+        # Not masks: TorchInductor's loops write those one by one.
+        ctx.save_for_backward(x - out)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors
-        low, high = ctx.bounds
-        grad = grads[0]
-        stuck = ((x < low) & (grad > 0)) | ((x > high) & (grad < 0))
-        return grad.masked_fill(stuck, 0), None, None
+        (beyond,) = ctx.saved_tensors
+        return torch.where(beyond * grads[0] < 0, 0.0, grads[0]), None, None
 
 
 def round_to(x: Tensor, step: float) -> Tensor:

@@ -219,4 +219,4 @@ class EntropyModel(ExactModule):
             index = round_to(round_to(index, INDEX_STEP), 1.0)
         if predicted is not None:
             mean = mean + predicted
-        return mean.clamp(-MEAN_LIMIT, MEAN_LIMIT), clamp_inward(index, 0.0, SCALES - 1.0)
+        return clamp_inward(mean, -MEAN_LIMIT, MEAN_LIMIT), clamp_inward(index, 0.0, SCALES - 1.0)

@@ -95,7 +95,11 @@ class Trainer:
             self.progress.decay_steps = options.decay_steps
         self.model.entropy.set_exact(self.progress.exact)
         shared = self.group.shared(self.model)
-        self._forward = torch.compile(shared, dynamic=False) if options.compiled else shared
+        self._forward = (
+            torch.compile(shared, dynamic=False, options={"fallback_random": True})
+            if options.compiled
+            else shared
+        )
 
     @property
     def finished(self) -> bool:

@@ -24,7 +24,9 @@ from maevid.model.integer import (
     IntegerDepthwise,
     IntegerPointwise,
     LinearPredictor,
+    clamp_inward,
     compress_magnitude,
+    leaky,
     round_to,
 )
 
@@ -245,6 +247,26 @@ def test_a_model_survives_saving(checkpoint: Checkpoint, tmp_path: Path) -> None
         assert np.array_equal(again.arrays[name], checkpoint.arrays[name]), name
     checkpoint.save(tmp_path / "m.safetensors")
     assert Checkpoint.load(tmp_path / "m.safetensors").sha256 == checkpoint.sha256
+
+
+def test_a_clamped_value_learns_to_come_back_and_not_to_go_further() -> None:
+    """Below, within and above the range; the gradient of a sum moves values down, that of its negative up."""
+    for sign, expected in ((1.0, [0.0, 1.0, 1.0]), (-1.0, [-1.0, -1.0, 0.0])):
+        values = torch.tensor([-9.0, 0.5, 9.0], requires_grad=True)
+        clamped = clamp_inward(values, -8.0, 8.0)
+        assert clamped.tolist() == [-8.0, 0.5, 8.0]
+        (sign * clamped.sum()).backward()
+        assert values.grad is not None
+        assert values.grad.tolist() == expected
+
+
+def test_a_rectifier_in_place_has_the_gradient_of_its_input() -> None:
+    values = torch.tensor([-2.0, -0.25, 0.25, 3.0], requires_grad=True)
+    out = leaky(values * 1.0)
+    out.sum().backward()
+    assert out.tolist() == [-0.25, -0.03125, 0.25, 3.0]
+    assert values.grad is not None
+    assert values.grad.tolist() == [0.125, 0.125, 1.0, 1.0]
 
 
 def test_compress_magnitude_is_log2_at_powers_of_two() -> None:
