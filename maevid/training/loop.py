@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,11 +96,9 @@ class Trainer:
             self.progress.decay_steps = options.decay_steps
         self.model.entropy.set_exact(self.progress.exact)
         shared = self.group.shared(self.model)
-        self._forward = (
-            torch.compile(shared, dynamic=False, options={"fallback_random": True})
-            if options.compiled
-            else shared
-        )
+        # PyTorch's own random numbers: the compiled loops would make theirs one at a time.
+        loops = partial(torch.compile, dynamic=False, options={"fallback_random": True})
+        self._forward = loops(shared) if options.compiled else shared
 
     @property
     def finished(self) -> bool:
