@@ -43,7 +43,7 @@ def open_mae(options: CodecOptions) -> FrameCodec:
 
 
 def open_mae_fast(options: CodecOptions) -> FrameCodec:
-    """The small model, a quarter of the work, or the one in ``options.weights``."""
+    """The small model, a third of the work, or the one in ``options.weights``."""
     weights = options.weights or WEIGHTS / "mae-fast.safetensors"
     return MaeCodec(Checkpoint.load(weights), options, name="mae-fast")
 
