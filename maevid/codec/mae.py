@@ -99,14 +99,14 @@ class MaeCodec(FrameCodec):
         began = time.perf_counter()
         indices = self.network.index_tensor(rate_indices)
         blocks = self.network.load([frame.planes for frame in frames])
-        quantised = self._quantised(blocks, indices)
-        integers = quantised.on_cpu()
+        quantised = self._quantised(blocks, indices).integers_on_cpu()
+        levels = latent_levels(quantised.latents)
         analysed = time.perf_counter()
         # Before the entropy coding, so that a GPU synthesises while the CPU codes.
         decoded = self.network.reconstruct(quantised.latents, indices) if reconstruct else None
         synthesised = time.perf_counter()
         packets = [
-            self._packet(frame, rate_index, integers, row)
+            self._packet(frame, rate_index, quantised, levels[row], row)
             for row, (frame, rate_index) in enumerate(zip(frames, rate_indices, strict=True))
         ]
         coded = time.perf_counter()
@@ -194,7 +194,7 @@ class MaeCodec(FrameCodec):
         self, blocks: torch.Tensor, rate_indices: Sequence[int]
     ) -> list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], int]]:
         """What is coded of each picture of a batch that the network has loaded, as :meth:`coded_string` gives it."""
-        quantised = self._quantised(blocks, self.network.index_tensor(rate_indices)).on_cpu()
+        quantised = self._quantised(blocks, self.network.index_tensor(rate_indices)).integers_on_cpu()
         return [self.coded_string(quantised, row, index) for row, index in enumerate(rate_indices)]
 
     def _quantised(self, blocks: torch.Tensor, indices: torch.Tensor) -> Quantised:
@@ -203,8 +203,7 @@ class MaeCodec(FrameCodec):
     def coded_string(
         self, quantised: Quantised, row: int, rate_index: int
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], int]:
-        """What is coded of one row of a batch on the CPU: symbols and their tables, in order; how many are
-        hyper-latents."""
+        """What is coded of a row of a batch, its integers on the CPU: symbols, their tables, how many are of z."""
         hyper = quantised.hyper[row].numpy()
         symbols = quantised.symbols[row].numpy().ravel()
         index = quantised.scale_index[row].numpy()
@@ -216,7 +215,7 @@ class MaeCodec(FrameCodec):
         return np.concatenate(runs), np.concatenate(tables), hyper.size
 
     def _packet(
-        self, frame: Frame, rate_index: int, quantised: Quantised, row: int
+        self, frame: Frame, rate_index: int, quantised: Quantised, levels: npt.NDArray[np.int32], row: int
     ) -> tuple[Packet, dict[str, int]]:
         symbols, tables, hyper_count = self.coded_string(quantised, row, rate_index)
         payload = encode(symbols, tables, self.tables)
@@ -228,7 +227,7 @@ class MaeCodec(FrameCodec):
             pts=frame.pts,
             duration=frame.duration,
             parts=(payload,),
-            latent_check=_check_value(quantised.latents[row]),
+            latent_check=_check_value(levels),
         )
         hyper = min(
             round(self.tables.cost_bits(symbols[:hyper_count], tables[:hyper_count])), 8 * len(payload)
@@ -269,7 +268,7 @@ class MaeCodec(FrameCodec):
             symbols = self._decode_pass(decoder, passes[1], index[0], ledger)
             latents = network.restore(mean, symbols, latents)
         decoder.finish()
-        if _check_value(latents[0]) != packet.latent_check:
+        if _check_value(latent_levels(latents[0])) != packet.latent_check:
             raise LatentError(
                 f"the packet is whole, but its latents are not the encoder's: the tables of {self.name} "
                 f"{self.identity.hex()} are damaged, or this machine does not compute exactly"
@@ -339,8 +338,8 @@ def _within(symbols: npt.NDArray[np.int32], limit: float) -> npt.NDArray[np.int3
     return symbols
 
 
-def _check_value(latents: torch.Tensor) -> int:
-    return zlib.crc32(np.ascontiguousarray(latent_levels(latents), "<i4").data)
+def _check_value(levels: npt.NDArray[np.int32]) -> int:
+    return zlib.crc32(np.ascontiguousarray(levels, "<i4").data)
 
 
 @lru_cache(maxsize=8)

@@ -47,9 +47,9 @@ class Quantised:
     scale_index: Tensor
     latents: Tensor
 
-    def on_cpu(self) -> Quantised:
-        """The same in the CPU's memory, one transfer for each of the four; themselves where they are there already."""
-        return Quantised(**{f.name: getattr(self, f.name).cpu() for f in fields(self)})
+    def integers_on_cpu(self) -> Quantised:
+        """The same with all but ``latents`` in the CPU's memory, one transfer for each; nothing moves that is there."""
+        return Quantised(self.hyper.cpu(), self.symbols.cpu(), self.scale_index.cpu(), self.latents)
 
 
 class Network:

@@ -30,8 +30,6 @@ log = logging.getLogger("maevid.train")
 WARM_UP_STEPS = 100
 GRADIENT_LIMIT = 1.0
 KLT_CROPS = 256
-EXACT_FROM = 0.6
-"""Share of a decay after which arithmetic is exact: a step then takes a quarter longer."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,10 @@ class TrainingOptions:
     """How to train. ``seconds`` is wall time for this call, ``steps`` where the run ends; ``crop`` in luma
     samples, a multiple of 64.
 
-    ``decay_steps`` > 0 makes this run a branch: the learning rate falls linearly to zero over so many steps, and from
-    :data:`EXACT_FROM` of them on the entropy networks compute on their integer grids. ``compiled`` runs the network
-    through TorchInductor, which fuses what is not a matrix product: a fifth less time for forward and backward pass,
-    after a minute of compiling.
+    ``decay_steps`` > 0 makes this run a branch: the learning rate falls linearly to zero over so many steps, and in the
+    last part of them (:data:`~maevid.training.run.EXACT_FROM`) the entropy networks compute on their integer grids.
+    ``compiled`` runs the network through TorchInductor, which fuses what is not a matrix product: a fifth less time for
+    forward and backward pass, after a minute of compiling.
     ``rate`` scales all learning rates from here on; None leaves it as the run has it (1 in a new one).
     """
 
@@ -117,9 +115,7 @@ class Trainer:
 
     def step(self) -> dict[str, float]:
         """One optimizer step; a non-finite loss or gradient skips it. Returns the step's figures."""
-        p = self.progress
-        if p.decay_steps and not p.exact and p.step >= p.decay_start + EXACT_FROM * p.decay_steps:
-            p.exact = True
+        if self.progress.exact and not self.model.entropy.exact:
             self.model.entropy.set_exact(True)
         # Seeded by the step alone, a run goes on exactly from its state, in any number of processes.
         random = np.random.default_rng((self.options.seed, self.progress.step, self.group.rank))

@@ -22,6 +22,8 @@ from maevid.model.config import ModelConfig
 from maevid.training.optimizers import pack_state, unpack_state
 
 STATE_FILE = "state.safetensors"
+EXACT_FROM = 0.6
+"""Share of a decay after which arithmetic is exact, since a step then takes longer."""
 
 
 @dataclass
@@ -35,12 +37,16 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     skipped: int = 0
-    exact: bool = False
     rate: float = 1.0
     decay_start: int = 0
     decay_steps: int = 0
     earlier_steps: int | None = None
     earlier_seconds: float = 0.0
+
+    @property
+    def exact(self) -> bool:
+        """Whether the entropy networks compute on their integer grids."""
+        return self.decay_steps > 0 and self.step >= self.decay_start + EXACT_FROM * self.decay_steps
 
 
 class Average:
@@ -95,7 +101,7 @@ def branch_run(folder: Path, branch: Path) -> None:
     if (branch / STATE_FILE).exists():
         return
     progress = json.loads(metadata["progress"])
-    progress |= {"exact": False, "decay_start": 0, "decay_steps": 0}
+    progress |= {"decay_start": 0, "decay_steps": 0}
     metadata["progress"] = json.dumps(progress)
     with safe_open(folder / STATE_FILE, framework="pt") as stored:
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (safe_open is no mapping)
