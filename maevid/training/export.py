@@ -6,6 +6,7 @@ from pathlib import Path
 
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
+from maevid.training.balance import balance
 from maevid.training.counting import fitted_tables
 from maevid.training.optimizers import build_optimizers
 from maevid.training.pictures import Pictures
@@ -15,12 +16,15 @@ from maevid.training.run import Average, load_run, read_config
 def export_run(folder: Path, path: Path, pictures: Pictures | None = None) -> Checkpoint:
     """Write the averaged weights of a run as a model file. Raises ModelError when the folder holds no run.
 
-    With ``pictures`` its frequency tables are fitted to their symbols, else they are those of normal distributions.
+    With ``pictures`` the features of its entropy networks are scaled and its frequency tables fitted, both by what they
+    make of them; else features are as they were trained, and the tables those of normal distributions.
     """
     model = ModulatedAutoencoder(read_config(folder))
     average = Average(model)
     progress = load_run(folder, model, average, build_optimizers(model))
     model.load_state_dict(average.weights)
+    if pictures:
+        balance(model, pictures)
     notes = {
         "steps": str(progress.step + (progress.earlier_steps or 0)),
         "hours": f"{(progress.seconds + progress.earlier_seconds) / 3600:.2f}",
