@@ -112,7 +112,7 @@ class MaeCodec(FrameCodec):
         coded = time.perf_counter()
         planes: Sequence[tuple[Plane, Plane, Plane] | None] = [None] * len(frames)
         if decoded is not None:
-            planes = self.network.planes(decoded, frames[0].height, frames[0].width)
+            planes = self.network.planes(decoded, indices, frames[0].height, frames[0].width)
         done = time.perf_counter()
         share = 1 / len(frames)
         seconds = {

@@ -7,7 +7,9 @@ Layout of the tensors:
   int8·2^-exponent, the bias counts steps of 2^-exponent times the activations' step, the predictor's weight 1/64;
 * ``offset.<name>``: int32 (256, channels), what a rate index adds in the entropy networks, in steps of 1/64
   (hidden layers) and 1/8 (``scale_index``), and the table number of each hyper-latent (``hyper_index``);
-* ``tables.<name>``: the frequency tables.
+* ``tables.<name>``: the frequency tables;
+* ``post.filter.<plane>`` int16 and ``post.limit.<plane>`` int32: the post filter's, of a model that has one
+  (:class:`~maevid.model.post_filter.PostFilter`).
 
 The metadata hold the configuration and, as free text, how the model was trained. The model's identity is the
 SHA-256 over configuration, names, types, shapes and bytes, so it does not depend on the file's layout.
@@ -18,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +42,7 @@ from maevid.model.integer import (
     LinearPredictor,
     weight_exponents,
 )
+from maevid.model.post_filter import PostFilter
 from maevid.model.prior import INDEX_STEP, SCALES, Conditions, scale_of_index
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -56,17 +60,20 @@ _OFFSET_STEPS = {
 class Checkpoint:
     """What a model file holds. ``sha256`` is its identity; ``notes`` says how it was trained.
 
-    Raises ModelError when an integer layer is missing or its sums could overflow (:mod:`maevid.model.bounds`).
+    ``post_filter`` is None for a model without one. Raises ModelError when a part of it or an integer layer is
+    missing, or sums could overflow (:mod:`maevid.model.bounds`).
     """
 
     def __init__(self, config: ModelConfig, arrays: Arrays, notes: dict[str, str]) -> None:
         self.config, self.arrays, self.notes = config, arrays, notes
         check_sums(config, arrays)
+        post = {name[5:]: array for name, array in arrays.items() if name.startswith("post.")}
+        self.post_filter = PostFilter(post) if config.post_filter else None
         self.sha256 = _identity(config, arrays)
 
     @classmethod
     def from_model(cls, model: ModulatedAutoencoder, notes: dict[str, str] | None = None) -> Checkpoint:
-        """Freeze a trained network: round what must be exact, tabulate what depends on λ."""
+        """Freeze a trained network: round what must be exact, tabulate what depends on λ. Without a post filter."""
         arrays: Arrays = {}
         integer_names = set()
         for layer_name, layer in model.named_modules():
@@ -79,7 +86,7 @@ class Checkpoint:
         arrays |= {f"offset.{k}": v for k, v in _tabulate(model).items()}
         family = laplace_tables if model.config.prior == "factorized" else gaussian_tables
         tables = family(scale_of_index(torch.arange(SCALES, dtype=torch.float64)).numpy())
-        return cls(model.config, arrays | _named(tables), notes or {})
+        return cls(replace(model.config, post_filter=False), arrays | _named(tables), notes or {})
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -141,6 +148,11 @@ class Checkpoint:
     def with_tables(self, tables: FrequencyTables) -> Checkpoint:
         """The same model with other frequency tables; its identity is another too."""
         return Checkpoint(self.config, self.arrays | _named(tables), self.notes)
+
+    def with_post_filter(self, post_filter: PostFilter) -> Checkpoint:
+        """The same model with a post filter; its identity is another too."""
+        arrays = {f"post.{name}": array for name, array in post_filter.arrays().items()}
+        return Checkpoint(replace(self.config, post_filter=True), self.arrays | arrays, self.notes)
 
     def conditions(self) -> Conditions:
         """The λ-dependent terms of the entropy model for all rate indices: rows of (256, channels)."""

@@ -15,7 +15,7 @@ Transform = Literal["blocks", "conv-gdn"]
 Units = Literal["samples", "quantiser"]
 
 RATE_INDICES = 256
-_LATER = {"units", "width_16", "activation_bits"}
+_LATER = {"units", "width_16", "activation_bits", "post_filter"}
 """Fields that the first published models do not have; their defaults are what those models did."""
 
 
@@ -28,7 +28,8 @@ class ModelConfig:
     ``hyper_latents`` the number of channels of z. λ runs from ``lambda_min`` to ``lambda_max``;
     ``plane_weights`` weigh the mean squared errors of Y, U and V in the loss and sum to 1. ``units`` says whether the
     transforms' features count samples or quantiser steps, ``width_16`` is the width of the branches at 1/16 (0: M), and
-    ``activation_bits`` the precision of the entropy networks' activations.
+    ``activation_bits`` the precision of the entropy networks' activations. ``post_filter`` says of a
+    model file that it has the filters of :mod:`maevid.model.post_filter`, which are fitted to the trained network.
     """
 
     name: str = "mae"
@@ -47,6 +48,7 @@ class ModelConfig:
     units: Units = "samples"
     width_16: int = 0
     activation_bits: int = 8
+    post_filter: bool = False
 
     def __post_init__(self) -> None:
         for choice, allowed in (

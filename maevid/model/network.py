@@ -65,6 +65,7 @@ class Network:
         self.model = checkpoint.model().to(placement.device)
         self.model.requires_grad_(False)
         self.two_passes = self.model.entropy.two_passes
+        self._post_filter = checkpoint.post_filter
         self._analysis: Callable[[Tensor, Gains], Tensor] = self._analyse_unfused
         self._hyper_analysis: Callable[[Tensor, Gains], Tensor] = self.model.hyper_analysis
         self._synthesis: Callable[[Tensor, Gains], Tensor] = self.model.synthesis
@@ -230,7 +231,7 @@ class Network:
         self, latents: Tensor, rate_indices: Tensor, height: int, width: int
     ) -> list[tuple[Plane, Plane, Plane]]:
         """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples."""
-        return self.planes(self.reconstruct(latents, rate_indices), height, width)
+        return self.planes(self.reconstruct(latents, rate_indices), rate_indices, height, width)
 
     @torch.inference_mode()
     def reconstruct(self, latents: Tensor, rate_indices: Tensor) -> Tensor:
@@ -240,9 +241,17 @@ class Network:
         return decoded
 
     @torch.inference_mode()
-    def planes(self, decoded: Tensor, height: int, width: int) -> list[tuple[Plane, Plane, Plane]]:
-        """8-bit planes, cropped to ``height`` × ``width`` luma samples. What ``decoded`` holds is lost."""
-        return self._levels(decoded, height, width)
+    def planes(
+        self, decoded: Tensor, rate_indices: Tensor, height: int, width: int
+    ) -> list[tuple[Plane, Plane, Plane]]:
+        """8-bit planes, cropped to ``height`` × ``width`` luma samples, filtered. What ``decoded`` holds is lost."""
+        levels = self._levels(decoded, height, width)
+        if self._post_filter is None:
+            return levels
+        return [
+            self._post_filter(planes, index)
+            for planes, index in zip(levels, rate_indices.tolist(), strict=True)
+        ]
 
     def _levels_unfused(self, decoded: Tensor, height: int, width: int) -> list[tuple[Plane, Plane, Plane]]:
         planes = []

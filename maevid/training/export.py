@@ -8,6 +8,7 @@ from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.training.balance import balance
 from maevid.training.counting import fitted_tables
+from maevid.training.filtering import fitted_filter
 from maevid.training.optimizers import build_optimizers
 from maevid.training.pictures import Pictures
 from maevid.training.run import Average, load_run, read_config
@@ -16,8 +17,9 @@ from maevid.training.run import Average, load_run, read_config
 def export_run(folder: Path, path: Path, pictures: Pictures | None = None) -> Checkpoint:
     """Write the averaged weights of a run as a model file. Raises ModelError when the folder holds no run.
 
-    With ``pictures`` the features of its entropy networks are scaled and its frequency tables fitted, both by what they
-    make of them; else features are as they were trained, and the tables those of normal distributions.
+    With ``pictures`` the features of its entropy networks are scaled, and frequency tables and a post filter fitted, by
+    what the network makes of them. Else features are as they were trained, tables those of normal distributions, and
+    there is no filter.
     """
     model = ModulatedAutoencoder(read_config(folder))
     average = Average(model)
@@ -32,7 +34,8 @@ def export_run(folder: Path, path: Path, pictures: Pictures | None = None) -> Ch
     }
     checkpoint = Checkpoint.from_model(model, notes)
     if pictures:
-        checkpoint = checkpoint.with_tables(fitted_tables(checkpoint, pictures))
+        post_filter = fitted_filter(checkpoint, pictures)
+        checkpoint = checkpoint.with_tables(fitted_tables(checkpoint, pictures)).with_post_filter(post_filter)
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(path)
     return checkpoint

@@ -1,0 +1,130 @@
+"""The post filter's loops (see :mod:`maevid.model.post_filter`, whose arithmetic this is), compiled by Numba.
+
+Rows are cut to the samples that a loop takes: a loop over indices that could be negative is not vectorised.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from maevid.jit import loop, readable, types
+
+Samples = npt.NDArray[np.int16]
+Whole = npt.NDArray[np.int32]
+Bytes = npt.NDArray[np.uint8]
+
+_MARGIN = 4
+_PAIRS = 12
+_SHAPES = 180
+# Offsets down and right of each pair of neighbours, in the order of TAPS.
+_DOWN = np.array((0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3))
+_RIGHT = np.array((1, 2, 3, -2, -1, 0, 1, 2, -1, 0, 1, 0))
+
+
+def _changes_of(samples: Samples, at: int, out: Whole) -> None:
+    """|2p - p₋ - p₊| in four directions of the samples of row ``at`` but the first and last, (4, samples)."""
+    count = out.shape[1]
+    above, row, below = samples[at - 1], samples[at], samples[at + 1]
+    left, middle, right = row[:count], row[1 : count + 1], row[2 : count + 2]
+    north_west, north, north_east = above[:count], above[1 : count + 1], above[2 : count + 2]
+    south_west, south, south_east = below[:count], below[1 : count + 1], below[2 : count + 2]
+    across, down, falling, rising = out[0], out[1], out[2], out[3]
+    for j in range(count):
+        twice = np.int32(2) * middle[j]
+        across[j] = abs(twice - left[j] - right[j])
+        down[j] = abs(twice - north[j] - south[j])
+        falling[j] = abs(twice - north_west[j] - south_east[j])
+        rising[j] = abs(twice - north_east[j] - south_west[j])
+
+
+def _cells_of(upper: Whole, lower: Whole, out: Whole) -> None:
+    """Sums over the cells of two rows of changes; the first cell lies left of the plane, the last right of it."""
+    for d in range(4):
+        one, two, sums = upper[d, 1:], lower[d, 1:], out[d]
+        for c in range(len(sums)):
+            sums[c] = one[2 * c] + one[2 * c + 1] + two[2 * c] + two[2 * c + 1]
+
+
+def _around(sums: Whole, column: Whole, out: Whole) -> None:
+    """Sums (3, cells + 2) of three rows in one direction to those around each cell, (cells,)."""
+    count = len(out)
+    above, row, below = sums[0], sums[1], sums[2]
+    for c in range(count + 2):
+        column[c] = above[c] + row[c] + below[c]
+    left, middle, right = column[:count], column[1 : count + 1], column[2 : count + 2]
+    for c in range(count):
+        out[c] = left[c] + middle[c] + right[c]
+
+
+def _classes_of(across: Whole, down: Whole, falling: Whole, rising: Whole, limits: Whole, out: Whole) -> None:
+    """The class of each cell of a row, as if it lay within its block."""
+    for c in range(len(out)):
+        most, least = max(across[c], down[c]), min(across[c], down[c])
+        most_aslant, least_aslant = max(falling[c], rising[c]), min(falling[c], rising[c])
+        straight = most * least_aslant >= most_aslant * least
+        which = np.int32(down[c] > across[c]) if straight else np.int32(2) + np.int32(rising[c] > falling[c])
+        most, least = (most, least) if straight else (most_aslant, least_aslant)
+        clear = np.int32(1) + np.int32(4) * np.int32(4 * most >= 12 * least)
+        out[c] = clear + which if most > 0 and 4 * most >= 6 * least else np.int32(0)
+    for limit in limits:
+        for c in range(len(out)):
+            out[c] += np.int32(9) * np.int32(across[c] + down[c] >= limit)
+
+
+def _filter_row(samples: Samples, at: int, weights: Samples, change: Whole, out: Bytes) -> None:
+    """One row of samples, ``at`` of the padded plane, with its coefficients (12, samples)."""
+    count = len(change)
+    row = samples[at, _MARGIN : _MARGIN + count]
+    change[:] = 512
+    for t in range(_PAIRS):
+        left, right = _MARGIN - _RIGHT[t], _MARGIN + _RIGHT[t]
+        before = samples[at - _DOWN[t], left : left + count]
+        after = samples[at + _DOWN[t], right : right + count]
+        weight = weights[t]
+        for j in range(count):
+            change[j] += np.int32(weight[j]) * (np.int32(before[j]) + after[j] - np.int32(2) * row[j])
+    for j in range(len(out)):
+        out[j] = min(max(row[j] + (change[j] >> 10), 0), 255)
+
+
+def _filter_rows(samples: Samples, limits: Whole, filters: Samples, out: Bytes, start: int, end: int) -> None:
+    height = out.shape[0]
+    count = samples.shape[1] - 2 * _MARGIN
+    upper, lower = np.empty((4, count + 6), np.int32), np.empty((4, count + 6), np.int32)
+    sums = np.empty((4, 3, count // 2 + 2), np.int32)
+    cells = np.empty((4, count // 2 + 2), np.int32)
+    column, around = np.empty(count // 2 + 2, np.int32), np.empty((4, count // 2), np.int32)
+    found = np.empty(count // 2, np.int32)
+    weights, change = np.empty((_PAIRS, count), np.int16), np.empty(count, np.int32)
+    # Both samples of a cell in a row have its coefficients: stored as one number.
+    doubled = (filters.astype(np.int32) & np.int32(0xFFFF)) * np.int32(0x10001)
+    pairs = weights.view(np.int32)
+    for r in range(start - 1, end + 1):
+        _changes_of(samples, _MARGIN + 2 * r, upper)
+        _changes_of(samples, _MARGIN + 2 * r + 1, lower)
+        _cells_of(upper, lower, cells)
+        sums[:, (r + 1) % 3] = cells
+        if r > start:
+            for d in range(4):
+                _around(sums[d], column, around[d])
+            _classes_of(around[0], around[1], around[2], around[3], limits, found)
+            # Only luma, whose classes are more, has blocks with cells within.
+            upright = _SHAPES * ((r % 4 < 2) * 2) if len(filters) > _SHAPES else 0
+            aside = _SHAPES if len(filters) > _SHAPES else 0
+            for c in range(len(found)):
+                chosen = doubled[found[c] + upright + aside * ((c + 1) % 4 < 2)]
+                for t in range(_PAIRS):
+                    pairs[t, c] = chosen[t]
+            for i in range(2 * r - 2, min(2 * r, height)):
+                _filter_row(samples, _MARGIN + i, weights, change, out[i])
+
+
+_read, _read_limits = readable(types.int16, 2), readable(types.int32)
+_row, _rows, _size = types.int32[::1], types.int32[:, ::1], types.int64
+_changes_of = loop(_changes_of, _read, _size, _rows)
+_cells_of = loop(_cells_of, _rows, _rows, _rows)
+_around = loop(_around, _rows, _row, _row)
+_classes_of = loop(_classes_of, *(_row,) * 4, _read_limits, _row)
+_filter_row = loop(_filter_row, _read, _size, types.int16[:, ::1], _row, types.uint8[::1])
+filter_rows = loop(_filter_rows, _read, _read_limits, _read, types.uint8[:, ::1], _size, _size)

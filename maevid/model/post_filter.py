@@ -1,0 +1,204 @@
+"""The decoder's last step: a filter of each sample, chosen by how much and which way the picture changes there.
+
+The synthesis gives blocks of 8×8 samples, each a linear function of its features; along edges and in noise there is
+something left that only a filter sample by sample can mend. A plane is cut into cells of 2×2 samples. Each has a class,
+from sums over the 6×6 samples around it of |2p - p₋ - p₊| in four directions: its activity, the direction in which it
+changes most, and how clearly; and for luma, whether it lies at an edge of its block. Each class has a symmetric filter
+of 12 coefficients. They are fitted by least squares to training pictures (:mod:`maevid.training.filtering`) and part of
+the model, for 16 ranges of rate indices, and for luma and chroma. A packet holds nothing for it, and the encoder does
+without it.
+
+After the adaptive loop filter of VVC, which sends its filters (Karczewicz et al., "VVC In-Loop Filters", IEEE TCSVT
+31(10), 2021). All arithmetic is on integers: the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maevid.errors import ModelError
+from maevid.model.config import RATE_INDICES
+from maevid.model.workers import share
+from maevid.video.frame import Plane
+
+NODES = 16
+"""Ranges of rate indices that have filters of their own."""
+ACTIVITIES = 20
+DIRECTIONS = 9
+"""None, four weak and four clear ones."""
+SHAPES = ACTIVITIES * DIRECTIONS
+PHASES = {"luma": 4, "chroma": 1}
+"""Where in its block a cell lies: within, left or right, top or bottom, in a corner. Chroma's blocks have no within."""
+_BLOCK = 4
+"""Cells a side of a block of luma."""
+TAPS = np.array(
+    [
+        (down, right)
+        for down in range(4)
+        for right in range(-3, 4)
+        if (down, right) > (0, 0) and down + abs(right) <= 3
+    ],
+    np.int64,
+)
+"""Offsets (down, right) of the 12 pairs of neighbours that a coefficient serves, (12, 2)."""
+UNIT_BITS = 10
+"""Coefficients count 1/1024."""
+MARGIN = 4
+"""Samples around a plane that are looked at, and repeat its edge."""
+_WEAK, _CLEAR = 6, 12
+"""Quarters of the ratio of the largest to the smallest of two sums, from which on there is a direction."""
+
+
+class PostFilter:
+    """Filters and limits of activities of one model; ``arrays`` as :meth:`arrays` gives them.
+
+    For each of ``luma`` and ``chroma``: ``filter.<plane>`` int16 (NODES, PHASES · SHAPES, 12), in 1/1024, and
+    ``limit.<plane>`` int32 (NODES, ACTIVITIES - 1), ascending: a cell's activity is how many of them its sum reaches.
+    Raises ModelError for arrays that are missing or of another type or shape.
+    """
+
+    def __init__(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
+        for name, phases in PHASES.items():
+            filters = _taken(arrays, f"filter.{name}", np.int16, (NODES, phases * SHAPES, len(TAPS)))
+            limits = _taken(arrays, f"limit.{name}", np.int32, (NODES, ACTIVITIES - 1))
+            self._arrays |= {f"filter.{name}": filters, f"limit.{name}": limits}
+        self._run = _compiled() or _interpreted
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What the filter is made of."""
+        return dict(self._arrays)
+
+    def __call__(self, planes: tuple[Plane, Plane, Plane], rate_index: int) -> tuple[Plane, Plane, Plane]:
+        """Planes Y, U, V of a picture that was coded at ``rate_index``, uint8 of any size, filtered."""
+        y, u, v = (
+            self._filtered(plane, name, node_of(rate_index))
+            for plane, name in zip(planes, ("luma", "chroma", "chroma"), strict=True)
+        )
+        return y, u, v
+
+    def _filtered(self, plane: Plane, name: str, node: int) -> Plane:
+        out = np.empty_like(plane)
+        work = partial(
+            self._run,
+            padded(plane),
+            self._arrays[f"limit.{name}"][node],
+            self._arrays[f"filter.{name}"][node],
+            out,
+        )
+        rows = -(-plane.shape[0] // 2)
+        # Cells are counted, so that a thread has enough of them; whole rows are what it does.
+        cells = -(-plane.shape[1] // 2)
+        share(lambda start, end: work(-(-start // cells), -(-end // cells)), rows * cells)
+        return out
+
+
+def _taken(
+    arrays: Mapping[str, npt.NDArray[Any]], name: str, kind: type[np.generic], shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
+    array = arrays.get(name)
+    if array is None or array.dtype != kind or array.shape != shape:
+        found = "missing" if array is None else f"{array.dtype} {array.shape}"
+        raise ModelError(f"model file is damaged: {name} is {found}, not {np.dtype(kind)} {shape}")
+    return np.ascontiguousarray(array)
+
+
+def node_of(rate_index: int) -> int:
+    """The range, 0..15, of a rate index."""
+    return rate_index * NODES // RATE_INDICES
+
+
+def padded(plane: Plane) -> npt.NDArray[np.int16]:
+    """A plane made even by repeating its edge, with :data:`MARGIN` samples more on each side."""
+    below, right = plane.shape[0] % 2, plane.shape[1] % 2
+    sides = ((MARGIN, MARGIN + below), (MARGIN, MARGIN + right))
+    return np.pad(plane.astype(np.int16), sides, mode="edge")
+
+
+def around(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
+    """Twelve sums of two neighbours less twice the sample, (12, H, W), of a padded plane of H × W samples."""
+    height, width = (n - 2 * MARGIN for n in samples.shape)
+    wide = samples.astype(np.int32)
+
+    def moved(down: int, right: int) -> npt.NDArray[np.int32]:
+        return wide[MARGIN + down : MARGIN + down + height, MARGIN + right : MARGIN + right + width]
+
+    twice = 2 * moved(0, 0)
+    return np.stack([moved(i, j) + moved(-i, -j) - twice for i, j in TAPS.tolist()])
+
+
+def cell_sums(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
+    """Sums of |2p - p₋ - p₊| around each cell, (4, H/2, W/2): horizontal, vertical, falling, rising."""
+    wide = samples.astype(np.int32)
+    twice = 2 * wide[1:-1, 1:-1]
+    pairs = (
+        (wide[1:-1, :-2], wide[1:-1, 2:]),
+        (wide[:-2, 1:-1], wide[2:, 1:-1]),
+        (wide[:-2, :-2], wide[2:, 2:]),
+        (wide[:-2, 2:], wide[2:, :-2]),
+    )
+    changes = np.stack([np.abs(twice - one - other) for one, other in pairs])[:, 1:-1, 1:-1]
+    cells = changes[:, ::2, ::2] + changes[:, 1::2, ::2] + changes[:, ::2, 1::2] + changes[:, 1::2, 1::2]
+    rows = cells[:, :-2] + cells[:, 1:-1] + cells[:, 2:]
+    sums: npt.NDArray[np.int32] = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
+    return sums
+
+
+def classes(
+    sums: npt.NDArray[np.int32], limits: npt.NDArray[np.int32], phases: int, first: int = 0
+) -> npt.NDArray[np.int64]:
+    """The class of each cell: SHAPES times its phase, plus DIRECTIONS times its activity, plus its direction.
+
+    ``first`` is the row of cells of the plane that ``sums`` begin with.
+    """
+    across, down, falling, rising = sums
+    activity = np.searchsorted(limits, across + down, side="right")
+    straight = np.maximum(across, down), np.minimum(across, down)
+    diagonal = np.maximum(falling, rising), np.minimum(falling, rising)
+    is_straight = straight[0] * diagonal[1] >= diagonal[0] * straight[1]
+    which = np.where(is_straight, np.where(across >= down, 0, 1), np.where(falling >= rising, 2, 3))
+    most = np.where(is_straight, straight[0], diagonal[0])
+    least = np.where(is_straight, straight[1], diagonal[1])
+    clear, weak = 4 * most >= _CLEAR * least, 4 * most >= _WEAK * least
+    direction = np.where(weak & (most > 0), np.where(clear, 5, 1) + which, 0)
+    found: npt.NDArray[np.int64] = activity * DIRECTIONS + direction
+    if phases > 1:
+        rows, columns = (
+            (np.arange(start, start + n) + 1) % _BLOCK < 2
+            for start, n in zip((first, 0), found.shape, strict=True)
+        )
+        found += SHAPES * (2 * rows[:, None] + columns)
+    return found
+
+
+def _interpreted(
+    samples: npt.NDArray[np.int16],
+    limits: npt.NDArray[np.int32],
+    filters: npt.NDArray[np.int16],
+    out: Plane,
+    start: int,
+    end: int,
+) -> None:
+    """Filter rows of cells from ``start`` to ``end`` of a padded plane into ``out``."""
+    part = samples[2 * start : 2 * end + 2 * MARGIN]
+    found = classes(cell_sums(part), limits, len(filters) // SHAPES, start).repeat(2, 0).repeat(2, 1)
+    change = (filters.astype(np.int32)[found].transpose(2, 0, 1) * around(part)).sum(0)
+    height, width = out.shape[0] - 2 * start, out.shape[1]
+    centre = part[MARGIN:-MARGIN, MARGIN:-MARGIN] + ((change + (1 << (UNIT_BITS - 1))) >> UNIT_BITS)
+    rows = min(2 * (end - start), height)
+    out[2 * start : 2 * start + rows] = centre.clip(0, 255)[:rows, :width]
+
+
+def _compiled() -> Any:
+    from maevid.model import fused
+
+    if not fused.available():
+        return None
+    from maevid.model.fused.filter_loops import filter_rows
+
+    return filter_rows

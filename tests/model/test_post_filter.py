@@ -1,0 +1,199 @@
+"""The post filter: the same bytes from both forms of it, nothing where nothing changes, less error on real video."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from maevid.codec.interface import CodecOptions
+from maevid.codec.mae import WEIGHTS, MaeCodec
+from maevid.errors import ModelError
+from maevid.model import fused
+from maevid.model.checkpoint import Checkpoint
+from maevid.model.network import Network
+from maevid.model.post_filter import (
+    ACTIVITIES,
+    NODES,
+    PHASES,
+    SHAPES,
+    TAPS,
+    PostFilter,
+    around,
+    cell_sums,
+    classes,
+    node_of,
+    padded,
+)
+from maevid.video.frame import Frame, Plane
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def made_up(seed: int = 0) -> Arrays:
+    random = np.random.default_rng(seed)
+    arrays: Arrays = {}
+    for name, phases in PHASES.items():
+        size = (NODES, phases * SHAPES, len(TAPS))
+        arrays[f"filter.{name}"] = random.integers(-90, 180, size).astype(np.int16)
+        limits = np.sort(random.integers(1, 20_000, (NODES, ACTIVITIES - 1)), axis=1)
+        arrays[f"limit.{name}"] = limits.astype(np.int32)
+    return arrays
+
+
+def picture(height: int, width: int, seed: int) -> tuple[Plane, Plane, Plane]:
+    """Ramps, edges and noise, different in each plane."""
+    random = np.random.default_rng(seed)
+
+    def plane(rows: int, columns: int) -> Plane:
+        row, column = np.ogrid[:rows, :columns]
+        ramp = 128 + 60 * np.sin(row / 7 + seed) + 50 * np.sign(np.sin(column / 5 - row / 9))
+        levels: Plane = (ramp + random.normal(0, 9, (rows, columns))).clip(0, 255).astype(np.uint8)
+        return levels
+
+    half = (height + 1) // 2, (width + 1) // 2
+    return plane(height, width), plane(*half), plane(*half)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 9), (33, 47), (64, 48), (181, 322)])
+def test_compiled_and_interpreted_give_the_same_bytes(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not fused.available():
+        pytest.skip("Numba does not work here, so nothing is compiled")
+    quick = PostFilter(made_up())
+    monkeypatch.setattr(fused, "available", lambda: False)
+    plain = PostFilter(made_up())
+    source = picture(*size, seed=1)
+    for rate_index in (0, 100, 255):
+        found, expected = quick(source, rate_index), plain(source, rate_index)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    if min(size) > 2:
+        assert any((one != other).any() for one, other in zip(found, source, strict=True))
+
+
+def test_threads_change_nothing() -> None:
+    source, post_filter = picture(180, 320, seed=2), PostFilter(made_up())
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected = post_filter(source, 70)
+        torch.set_num_threads(3)
+        found = post_filter(source, 70)
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_sample_by_hand() -> None:
+    """The rule of docs/format.md, written down once more for a single sample in the middle and one at the edge."""
+    arrays = made_up(3)
+    plane = picture(20, 24, seed=4)[0]
+    limits, filters = arrays["limit.luma"][5].astype(int), arrays["filter.luma"][5].astype(int)
+
+    def p(i: int, j: int) -> int:
+        return int(plane[min(max(i, 0), 19), min(max(j, 0), 23)])
+
+    offsets = [
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (1, -2),
+        (1, -1),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+        (2, -1),
+        (2, 0),
+        (2, 1),
+        (3, 0),
+    ]
+    found = PostFilter(arrays)((plane, plane, plane), 5 * 16 + 3)[0]
+    for i, j in ((9, 12), (0, 23), (19, 0), (6, 7)):
+        top, left = i // 2 * 2 - 2, j // 2 * 2 - 2
+        s = [
+            sum(
+                abs(2 * p(m, n) - p(m - a, n - b) - p(m + a, n + b))
+                for m in range(top, top + 6)
+                for n in range(left, left + 6)
+            )
+            for a, b in ((0, 1), (1, 0), (1, 1), (1, -1))
+        ]
+        straight = max(s[:2]) * min(s[2:]) >= max(s[2:]) * min(s[:2])
+        pair = s[:2] if straight else s[2:]
+        which = (0 if straight else 2) + (0 if pair[0] >= pair[1] else 1)
+        most, least = max(pair), min(pair)
+        direction = 0 if most == 0 or 4 * most < 6 * least else (1 if 4 * most < 12 * least else 5) + which
+        phase = 2 * (i // 2 % 4 in (0, 3)) + (j // 2 % 4 in (0, 3))
+        w = filters[180 * phase + 9 * int((limits <= s[0] + s[1]).sum()) + direction]
+        total = sum(
+            c * (p(i + a, j + b) + p(i - a, j - b) - 2 * p(i, j))
+            for c, (a, b) in zip(w, offsets, strict=True)
+        )
+        assert found[i, j] == min(max(p(i, j) + ((int(total) + 512) >> 10), 0), 255), (i, j)
+
+
+def test_a_flat_plane_and_a_filter_of_zeros_change_nothing() -> None:
+    flat = np.full((30, 40), 77, np.uint8)
+    np.testing.assert_array_equal(PostFilter(made_up())((flat, flat, flat), 9)[0], flat)
+    zeros = {name: array * (0 if "filter" in name else 1) for name, array in made_up().items()}
+    source = picture(30, 40, seed=5)
+    for one, other in zip(PostFilter(zeros)(source, 200), source, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_every_class_exists_and_none_beyond() -> None:
+    row, column = np.ogrid[:256, :256]
+    # Rings: edges in every direction, from wide ones to narrow ones.
+    rings = 128 + 100 * np.cos(((row - 128) ** 2 + (column - 128) ** 2) / 200)
+    samples = padded(np.where(row > 240, 128, rings).astype(np.uint8))
+    limits = np.arange(1, ACTIVITIES).astype(np.int32) * 300
+    found = classes(cell_sums(samples), limits, 4)
+    assert found.min() >= 0
+    assert found.max() < 4 * SHAPES
+    assert set(np.unique(found % 9)) == set(range(9))
+    assert around(samples).shape == (12, 256, 256)
+    assert [node_of(index) for index in (0, 15, 16, 255)] == [0, 0, 1, 15]
+
+
+def test_a_damaged_model_file_is_told(hall_frames: list[Frame]) -> None:
+    arrays = made_up()
+    for name in arrays:
+        with pytest.raises(ModelError, match=name):
+            PostFilter({k: v for k, v in arrays.items() if k != name})
+        with pytest.raises(ModelError, match=name):
+            PostFilter(arrays | {name: arrays[name][:, :-1]})
+    whole = Checkpoint.load(WEIGHTS / "mae-fast.safetensors")
+    rest = {k: v for k, v in whole.arrays.items() if not k.startswith("post.")}
+    with pytest.raises(ModelError, match=r"filter\.luma is missing"):
+        Checkpoint(replace(whole.config, post_filter=True), rest, whole.notes)
+
+
+@pytest.mark.parametrize("name", ["mae", "mae-fast"])
+def test_the_shipped_filters_lower_the_error_of_real_video(name: str, hall_frames: list[Frame]) -> None:
+    whole = Checkpoint.load(WEIGHTS / f"{name}.safetensors")
+    assert whole.post_filter is not None
+    rest = {k: v for k, v in whole.arrays.items() if not k.startswith("post.")}
+    bare = Checkpoint(replace(whole.config, post_filter=False), rest, whole.notes)
+    codecs = [MaeCodec(checkpoint, CodecOptions(device="cpu")) for checkpoint in (whole, bare)]
+    assert codecs[0].sha256 != codecs[1].sha256
+    for rate_index in (60, 120, 180):
+        errors = []
+        for codec in codecs:
+            picture_out = codec.encode(hall_frames[0], rate_index, reconstruct=True).reconstruction
+            assert picture_out is not None
+            errors.append(float(((picture_out[0].astype(float) - hall_frames[0].y) ** 2).mean()))
+        assert errors[0] < errors[1]
+
+
+def test_what_the_encoder_shows_is_what_the_decoder_gives(mae: MaeCodec, hall_frames: list[Frame]) -> None:
+    assert isinstance(mae.network, Network)
+    encoded = mae.encode(hall_frames[0], 90, reconstruct=True)
+    assert encoded.reconstruction is not None
+    for shown, given in zip(encoded.reconstruction, mae.decode(encoded.packet), strict=True):
+        np.testing.assert_array_equal(shown, given)
