@@ -38,6 +38,7 @@ KINDS = {
     "spatial": "3×3 depthwise",
     "entropy_loops": "loops of the entropy networks",
     "fused/compiled": "loops of the transforms",
+    "fused/filter_loops": "post filter",
     "fused/planes": "planes to blocks and back",
     "leaky_relu_": "leaky ReLU",
     "entropy/compiled": "range coding",

@@ -89,7 +89,8 @@ def stage_times(codec: MaeCodec, frame: Frame, rate_index: int, repeat: int) -> 
         decode={
             "entropy networks": networks,
             "coding": max(0.0, seconds["check"] - networks),
-            "synthesis": seconds["synthesis"],
+            "synthesis": max(0.0, seconds["synthesis"] - seconds["post filter"]),
+            "post filter": seconds["post filter"],
         },
         rebuild=seconds["synthesis"],
     )
@@ -108,7 +109,10 @@ def _round(codec: MaeCodec, frame: Frame, rate_index: int) -> dict[str, float]:
     blocks = clock("conversion", lambda: network.load([frame.planes]))
     latents = clock("analysis", lambda: network.analyse(blocks, indices))
     quantised = clock("entropy networks", lambda: network.quantise(latents, indices))
-    clock("synthesis", lambda: network.synthesise(quantised.latents, indices, frame.height, frame.width))
+    size = frame.height, frame.width
+    pictures = clock("synthesis", lambda: network.synthesise(quantised.latents, indices, *size))
+    # Filtered once more, which takes as long.
+    clock("post filter", lambda: network.filtered(pictures, indices))
     encoded = codec.encode(frame, rate_index)
     clock.seconds["coding"] = encoded.stage_seconds["entropy"]
     clock("check", lambda: codec.check(encoded.packet))

@@ -245,12 +245,17 @@ class Network:
         self, decoded: Tensor, rate_indices: Tensor, height: int, width: int
     ) -> list[tuple[Plane, Plane, Plane]]:
         """8-bit planes, cropped to ``height`` × ``width`` luma samples, filtered. What ``decoded`` holds is lost."""
-        levels = self._levels(decoded, height, width)
+        return self.filtered(self._levels(decoded, height, width), rate_indices)
+
+    def filtered(
+        self, pictures: list[tuple[Plane, Plane, Plane]], rate_indices: Tensor
+    ) -> list[tuple[Plane, Plane, Plane]]:
+        """Planes of pictures through the model's post filter, where it has one; always on the CPU."""
         if self._post_filter is None:
-            return levels
+            return pictures
         return [
             self._post_filter(planes, index)
-            for planes, index in zip(levels, rate_indices.tolist(), strict=True)
+            for planes, index in zip(pictures, rate_indices.tolist(), strict=True)
         ]
 
     def _levels_unfused(self, decoded: Tensor, height: int, width: int) -> list[tuple[Plane, Plane, Plane]]:

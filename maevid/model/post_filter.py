@@ -4,12 +4,13 @@ The synthesis gives blocks of 8×8 samples, each a linear function of its featur
 something left that only a filter sample by sample can mend. A plane is cut into cells of 2×2 samples. Each has a class,
 from sums over the 6×6 samples around it of |2p - p₋ - p₊| in four directions: its activity, the direction in which it
 changes most, and how clearly; and for luma, whether it lies at an edge of its block. Each class has a symmetric filter
-of 12 coefficients. They are fitted by least squares to training pictures (:mod:`maevid.training.filtering`) and part of
-the model, for 16 ranges of rate indices, and for luma and chroma. A packet holds nothing for it, and the encoder does
-without it.
+of 12 pairs of neighbours with two coefficients each: of their differences from the sample, and of these cut to a quarter
+of a quantiser step, which tells noise from edges. They are fitted by least squares to training pictures
+(:mod:`maevid.training.filtering`) and part of the model, for 16 ranges of rate indices, and for luma and chroma. A
+packet holds nothing for it, and the encoder does without it.
 
-After the adaptive loop filter of VVC, which sends its filters (Karczewicz et al., "VVC In-Loop Filters", IEEE TCSVT
-31(10), 2021). All arithmetic is on integers: the same on every machine.
+After the nonlinear adaptive loop filter of VVC, which sends its filters (Karczewicz et al., "VVC In-Loop Filters", IEEE
+TCSVT 31(10), 2021). All arithmetic is on integers: the same on every machine.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ TAPS = np.array(
     ],
     np.int64,
 )
-"""Offsets (down, right) of the 12 pairs of neighbours that a coefficient serves, (12, 2)."""
+"""Offsets (down, right) of the pairs of neighbours, (12, 2): a coefficient serves both."""
+FEATURES = 2 * len(TAPS)
 UNIT_BITS = 10
 """Coefficients count 1/1024."""
 MARGIN = 4
@@ -57,17 +59,21 @@ _WEAK, _CLEAR = 6, 12
 class PostFilter:
     """Filters and limits of activities of one model; ``arrays`` as :meth:`arrays` gives them.
 
-    For each of ``luma`` and ``chroma``: ``filter.<plane>`` int16 (NODES, PHASES · SHAPES, 12), in 1/1024, and
-    ``limit.<plane>`` int32 (NODES, ACTIVITIES - 1), ascending: a cell's activity is how many of them its sum reaches.
+    For each of ``luma`` and ``chroma``: ``filter.<plane>`` int16 (NODES, PHASES · SHAPES, 24), in 1/1024,
+    ``limit.<plane>`` int32 (NODES, ACTIVITIES - 1), ascending: a cell's activity is how many of them its sum reaches;
+    and ``small.<plane>`` int32 (NODES), the levels that differences are cut to, 1..255.
     Raises ModelError for arrays that are missing or of another type or shape.
     """
 
     def __init__(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         self._arrays: dict[str, npt.NDArray[Any]] = {}
         for name, phases in PHASES.items():
-            filters = _taken(arrays, f"filter.{name}", np.int16, (NODES, phases * SHAPES, len(TAPS)))
+            filters = _taken(arrays, f"filter.{name}", np.int16, (NODES, phases * SHAPES, FEATURES))
             limits = _taken(arrays, f"limit.{name}", np.int32, (NODES, ACTIVITIES - 1))
-            self._arrays |= {f"filter.{name}": filters, f"limit.{name}": limits}
+            small = _taken(arrays, f"small.{name}", np.int32, (NODES,))
+            if small.min() < 1 or small.max() > 255:
+                raise ModelError(f"model file is damaged: small.{name} is not within 1..255")
+            self._arrays |= {f"filter.{name}": filters, f"limit.{name}": limits, f"small.{name}": small}
         self._run = _compiled() or _interpreted
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -88,6 +94,7 @@ class PostFilter:
             self._run,
             padded(plane),
             self._arrays[f"limit.{name}"][node],
+            int(self._arrays[f"small.{name}"][node]),
             self._arrays[f"filter.{name}"][node],
             out,
         )
@@ -120,16 +127,22 @@ def padded(plane: Plane) -> npt.NDArray[np.int16]:
     return np.pad(plane.astype(np.int16), sides, mode="edge")
 
 
-def around(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
-    """Twelve sums of two neighbours less twice the sample, (12, H, W), of a padded plane of H × W samples."""
+def around(samples: npt.NDArray[np.int16], small: int) -> npt.NDArray[np.int32]:
+    """What is filtered of a padded plane of H × W samples, (24, H, W).
+
+    For each pair of neighbours the sum of their differences from the sample, and of these cut to ±``small``.
+    """
     height, width = (n - 2 * MARGIN for n in samples.shape)
     wide = samples.astype(np.int32)
 
     def moved(down: int, right: int) -> npt.NDArray[np.int32]:
         return wide[MARGIN + down : MARGIN + down + height, MARGIN + right : MARGIN + right + width]
 
-    twice = 2 * moved(0, 0)
-    return np.stack([moved(i, j) + moved(-i, -j) - twice for i, j in TAPS.tolist()])
+    features = []
+    for i, j in TAPS.tolist():
+        one, other = moved(i, j) - moved(0, 0), moved(-i, -j) - moved(0, 0)
+        features += [one + other, one.clip(-small, small) + other.clip(-small, small)]
+    return np.stack(features)
 
 
 def cell_sums(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
@@ -179,6 +192,7 @@ def classes(
 def _interpreted(
     samples: npt.NDArray[np.int16],
     limits: npt.NDArray[np.int32],
+    small: int,
     filters: npt.NDArray[np.int16],
     out: Plane,
     start: int,
@@ -187,7 +201,7 @@ def _interpreted(
     """Filter rows of cells from ``start`` to ``end`` of a padded plane into ``out``."""
     part = samples[2 * start : 2 * end + 2 * MARGIN]
     found = classes(cell_sums(part), limits, len(filters) // SHAPES, start).repeat(2, 0).repeat(2, 1)
-    change = (filters.astype(np.int32)[found].transpose(2, 0, 1) * around(part)).sum(0)
+    change = (filters.astype(np.int32)[found].transpose(2, 0, 1) * around(part, small)).sum(0)
     height, width = out.shape[0] - 2 * start, out.shape[1]
     centre = part[MARGIN:-MARGIN, MARGIN:-MARGIN] + ((change + (1 << (UNIT_BITS - 1))) >> UNIT_BITS)
     rows = min(2 * (end - start), height)

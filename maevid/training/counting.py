@@ -12,28 +12,24 @@ from maevid.codec.entropy import FrequencyTables, count_entries, tables_from_cou
 from maevid.codec.interface import CodecOptions
 from maevid.codec.mae import MaeCodec
 from maevid.model.checkpoint import Checkpoint
-from maevid.model.representation import to_levels
+from maevid.training.crops import byte_crops
 from maevid.training.pictures import Pictures
 
 COUNTED_CROPS = 768
 """A quarter of them gives 0.015 % more rate."""
-_CROP = 256
-_AT_ONCE = 8
 
 
 def fitted_tables(checkpoint: Checkpoint, pictures: Pictures) -> FrequencyTables:
-    """The tables of ``checkpoint``, fitted to its symbols of :data:`COUNTED_CROPS` crops of training pictures.
+    """The tables of ``checkpoint``, fitted to its symbols of up to :data:`COUNTED_CROPS` crops of training pictures.
 
-    Crops of 256×256 luma samples at rate indices drawn from all of the network's, from a fixed seed, rounded as the
-    encoder does.
+    At rate indices drawn from all of the network's, from a fixed seed, rounded as the encoder does.
     """
     codec = MaeCodec(checkpoint, CodecOptions(device="cpu"))
     random = np.random.default_rng(0)
     counts = np.zeros(len(codec.tables.cumulative), np.int64)
-    for _ in range(COUNTED_CROPS // _AT_ONCE):
-        y, u, v = (to_levels(plane)[:, 0].numpy() for plane in pictures.batch(_AT_ONCE, _CROP, random))
-        rates = random.choice(codec.rate_indices, _AT_ONCE).tolist()
-        blocks = codec.network.load(list(zip(y, u, v, strict=True)))
+    for crops in byte_crops(pictures, COUNTED_CROPS, random):
+        rates = random.choice(codec.rate_indices, len(crops)).tolist()
+        blocks = codec.network.load(crops)
         for symbols, tables, _ in codec.coded_strings(blocks, rates):
             counts += count_entries(codec.tables, symbols, tables)
     return tables_from_counts(codec.tables, counts)

@@ -13,10 +13,10 @@ from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES, ModelConfig
 from maevid.model.post_filter import (
     ACTIVITIES,
+    FEATURES,
     NODES,
     PHASES,
     SHAPES,
-    TAPS,
     UNIT_BITS,
     PostFilter,
     around,
@@ -25,17 +25,17 @@ from maevid.model.post_filter import (
     node_of,
     padded,
 )
-from maevid.model.representation import to_levels
+from maevid.training.crops import CROP, byte_crops
 from maevid.training.pictures import Pictures
 from maevid.video.frame import Plane
 
-FILTERED_CROPS = 1536
-_CROP = 256
-_AT_ONCE = 8
+FILTERED_CROPS = 3072
 _SUMMED = 36
 """Samples that an activity is summed over."""
 _LOWEST, _OCTAVES = -6.5, 0.55
 """The lowest limit of an activity, as log2 of quantiser steps a sample, and how far apart they are."""
+_SMALL = 0.25
+"""Quantiser steps that differences are cut to."""
 _NEIGHBOUR = 0.5
 """How much the sums of the next ranges of rate indices count, for filters that change little from one to the next."""
 _RELATIVE, _ABSOLUTE = 1e-3, 2000.0
@@ -44,49 +44,49 @@ _LARGEST = np.iinfo(np.int16).max
 
 
 def fitted_filter(checkpoint: Checkpoint, pictures: Pictures) -> PostFilter:
-    """The filter that leaves the least squared error of :data:`FILTERED_CROPS` crops of training pictures.
+    """The filter that leaves the least squared error of up to :data:`FILTERED_CROPS` crops of training pictures.
 
-    Crops of 256×256 luma samples at rate indices drawn from all of the network's, from a fixed seed. ``checkpoint`` has
-    no post filter yet.
+    At rate indices drawn from all of the network's, from a fixed seed. ``checkpoint`` has no post filter yet.
     """
     codec = MaeCodec(checkpoint, CodecOptions(device="cpu"))
     network, random = codec.network, np.random.default_rng(0)
     sums = {name: _Sums(checkpoint.config, phases) for name, phases in PHASES.items()}
-    for _ in range(FILTERED_CROPS // _AT_ONCE):
-        y, u, v = (to_levels(plane)[:, 0].numpy() for plane in pictures.batch(_AT_ONCE, _CROP, random))
-        sources = list(zip(y, u, v, strict=True))
-        rates = random.choice(codec.rate_indices, _AT_ONCE).tolist()
+    for sources in byte_crops(pictures, FILTERED_CROPS, random):
+        rates = random.choice(codec.rate_indices, len(sources)).tolist()
         indices = network.index_tensor(rates)
         latents = network.quantise(network.analyse(network.load(sources), indices), indices).latents
-        decoded = network.synthesise(latents, indices, _CROP, _CROP)
+        decoded = network.synthesise(latents, indices, CROP, CROP)
         for before, after, rate in zip(sources, decoded, rates, strict=True):
             for number, name in enumerate(("luma", "chroma", "chroma")):
                 sums[name].add(before[number], after[number], node_of(rate))
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for name, found in sums.items():
-        arrays |= {f"filter.{name}": found.filters(), f"limit.{name}": found.limits}
+        arrays |= {
+            f"filter.{name}": found.filters(),
+            f"limit.{name}": found.limits,
+            f"small.{name}": found.small,
+        }
     return PostFilter(arrays)
 
 
-def activity_limits(config: ModelConfig) -> npt.NDArray[np.int32]:
-    """The limits of activities for each range of rate indices: fixed fractions of its quantiser step, in levels."""
-    rows = []
-    for node in range(NODES):
-        lam = config.lam(round((node + 0.5) * RATE_INDICES / NODES))
-        # The best step of ModulatedAutoencoder.log_step_inverse.
-        step = 255 / math.sqrt(lam * 255**2 * math.log(2) / 6)
-        exponents = _LOWEST + _OCTAVES * np.arange(ACTIVITIES - 1)
-        rows.append(np.maximum(1, np.round(_SUMMED * step * np.exp2(exponents))))
-    return np.array(rows, np.int32)
+def quantiser_steps(config: ModelConfig) -> npt.NDArray[np.float64]:
+    """The best quantiser step in the middle of each range of rate indices, in levels, (NODES,)."""
+    middles = [round((node + 0.5) * RATE_INDICES / NODES) for node in range(NODES)]
+    # As ModulatedAutoencoder.log_step_inverse has it.
+    return np.array([255 / math.sqrt(config.lam(index) * 255**2 * math.log(2) / 6) for index in middles])
 
 
 class _Sums:
     """The normal equations of every filter of one kind of plane."""
 
     def __init__(self, config: ModelConfig, phases: int) -> None:
-        self.limits, self._phases = activity_limits(config), phases
-        self._squares = np.zeros((NODES, phases * SHAPES, len(TAPS), len(TAPS)))
-        self._products = np.zeros((NODES, phases * SHAPES, len(TAPS)))
+        steps, self._phases = quantiser_steps(config), phases
+        octaves = _LOWEST + _OCTAVES * np.arange(ACTIVITIES - 1)
+        limits = np.round(_SUMMED * steps[:, None] * np.exp2(octaves))
+        self.limits = np.maximum(1, limits).astype(np.int32)
+        self.small = np.round(_SMALL * steps).clip(1, 255).astype(np.int32)
+        self._squares = np.zeros((NODES, phases * SHAPES, FEATURES, FEATURES))
+        self._products = np.zeros((NODES, phases * SHAPES, FEATURES))
 
     def add(self, source: Plane, decoded: Plane, node: int) -> None:
         """Count the samples of a plane of even size."""
@@ -94,7 +94,7 @@ class _Sums:
         found = classes(cell_sums(samples), self.limits[node], self._phases)
         which = found.repeat(2, 0).repeat(2, 1).ravel()
         order = np.argsort(which.astype(np.int16), kind="stable")
-        features = around(samples).reshape(len(TAPS), -1).astype(np.float32)[:, order]
+        features = around(samples, int(self.small[node])).reshape(FEATURES, -1).astype(np.float32)[:, order]
         missing = (source.astype(np.float32) - decoded).ravel()[order]
         present, starts = np.unique(which[order], return_index=True)
         for number, start, end in zip(present, starts, [*starts[1:], len(order)], strict=True):
@@ -103,10 +103,10 @@ class _Sums:
             self._products[node, number] += part @ missing[start:end]
 
     def filters(self) -> npt.NDArray[np.int16]:
-        """Coefficients, int16 (NODES, classes, 12)."""
+        """Coefficients, int16 (NODES, classes, 24)."""
         squares, products = _smoothed(self._squares), _smoothed(self._products)
-        mean = np.trace(squares, axis1=2, axis2=3) / len(TAPS)
-        ridge = (_RELATIVE * mean + _ABSOLUTE)[..., None, None] * np.eye(len(TAPS))
+        mean = np.trace(squares, axis1=2, axis2=3) / FEATURES
+        ridge = (_RELATIVE * mean + _ABSOLUTE)[..., None, None] * np.eye(FEATURES)
         found = np.linalg.solve(squares + ridge, products[..., None])[..., 0]
         return np.round(found * (1 << UNIT_BITS)).clip(-_LARGEST, _LARGEST).astype(np.int16)
 

@@ -91,7 +91,7 @@ def test_stages_add_up() -> None:
     assert isinstance(codec, MaeCodec)
     times = stage_times(codec, frame, 120, 2)
     assert list(times.encode) == ["conversion", "analysis", "entropy networks", "coding"]
-    assert list(times.decode) == ["entropy networks", "coding", "synthesis"]
+    assert list(times.decode) == ["entropy networks", "coding", "synthesis", "post filter"]
     assert set(times.peaks) == {"float32", codec.network.entropy_precision}
     pixels = 256 * 144
     parts = {part.name: part for part in times.parts}

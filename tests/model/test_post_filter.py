@@ -17,10 +17,10 @@ from maevid.model.checkpoint import Checkpoint
 from maevid.model.network import Network
 from maevid.model.post_filter import (
     ACTIVITIES,
+    FEATURES,
     NODES,
     PHASES,
     SHAPES,
-    TAPS,
     PostFilter,
     around,
     cell_sums,
@@ -37,10 +37,11 @@ def made_up(seed: int = 0) -> Arrays:
     random = np.random.default_rng(seed)
     arrays: Arrays = {}
     for name, phases in PHASES.items():
-        size = (NODES, phases * SHAPES, len(TAPS))
+        size = (NODES, phases * SHAPES, FEATURES)
         arrays[f"filter.{name}"] = random.integers(-90, 180, size).astype(np.int16)
         limits = np.sort(random.integers(1, 20_000, (NODES, ACTIVITIES - 1)), axis=1)
         arrays[f"limit.{name}"] = limits.astype(np.int32)
+        arrays[f"small.{name}"] = random.integers(1, 40, NODES).astype(np.int32)
     return arrays
 
 
@@ -95,6 +96,7 @@ def test_a_sample_by_hand() -> None:
     arrays = made_up(3)
     plane = picture(20, 24, seed=4)[0]
     limits, filters = arrays["limit.luma"][5].astype(int), arrays["filter.luma"][5].astype(int)
+    small = int(arrays["small.luma"][5])
 
     def p(i: int, j: int) -> int:
         return int(plane[min(max(i, 0), 19), min(max(j, 0), 23)])
@@ -131,11 +133,12 @@ def test_a_sample_by_hand() -> None:
         direction = 0 if most == 0 or 4 * most < 6 * least else (1 if 4 * most < 12 * least else 5) + which
         phase = 2 * (i // 2 % 4 in (0, 3)) + (j // 2 % 4 in (0, 3))
         w = filters[180 * phase + 9 * int((limits <= s[0] + s[1]).sum()) + direction]
-        total = sum(
-            c * (p(i + a, j + b) + p(i - a, j - b) - 2 * p(i, j))
-            for c, (a, b) in zip(w, offsets, strict=True)
-        )
-        assert found[i, j] == min(max(p(i, j) + ((int(total) + 512) >> 10), 0), 255), (i, j)
+        total = 0
+        for t, (a, b) in enumerate(offsets):
+            d, e = p(i + a, j + b) - p(i, j), p(i - a, j - b) - p(i, j)
+            cut = min(max(d, -small), small) + min(max(e, -small), small)
+            total += int(w[2 * t]) * (d + e) + int(w[2 * t + 1]) * cut
+        assert found[i, j] == min(max(p(i, j) + ((total + 512) >> 10), 0), 255), (i, j)
 
 
 def test_a_flat_plane_and_a_filter_of_zeros_change_nothing() -> None:
@@ -157,7 +160,7 @@ def test_every_class_exists_and_none_beyond() -> None:
     assert found.min() >= 0
     assert found.max() < 4 * SHAPES
     assert set(np.unique(found % 9)) == set(range(9))
-    assert around(samples).shape == (12, 256, 256)
+    assert around(samples, 3).shape == (FEATURES, 256, 256)
     assert [node_of(index) for index in (0, 15, 16, 255)] == [0, 0, 1, 15]
 
 
@@ -167,7 +170,7 @@ def test_a_damaged_model_file_is_told(hall_frames: list[Frame]) -> None:
         with pytest.raises(ModelError, match=name):
             PostFilter({k: v for k, v in arrays.items() if k != name})
         with pytest.raises(ModelError, match=name):
-            PostFilter(arrays | {name: arrays[name][:, :-1]})
+            PostFilter(arrays | {name: arrays[name][:-1]})
     whole = Checkpoint.load(WEIGHTS / "mae-fast.safetensors")
     rest = {k: v for k, v in whole.arrays.items() if not k.startswith("post.")}
     with pytest.raises(ModelError, match=r"filter\.luma is missing"):
