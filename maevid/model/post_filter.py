@@ -4,10 +4,10 @@ The synthesis gives blocks of 8×8 samples, each a linear function of its featur
 something left that only a filter sample by sample can mend. A plane is cut into cells of 2×2 samples. Each has a class,
 from sums over the 6×6 samples around it of |2p - p₋ - p₊| in four directions: its activity, the direction in which it
 changes most, and how clearly; and for luma, whether it lies at an edge of its block. Each class has a symmetric filter
-of 12 pairs of neighbours with two coefficients each: of their differences from the sample, and of these cut to a quarter
-of a quantiser step, which tells noise from edges. They are fitted by least squares to training pictures
-(:mod:`maevid.training.filtering`) and part of the model, for 16 ranges of rate indices, and for luma and chroma. A
-packet holds nothing for it, and the encoder does without it.
+of 12 pairs of neighbours with three coefficients each: of their differences from the sample, and of these cut to a
+quarter of a quantiser step and to a whole one, which tells noise from edges. They are fitted by least squares to
+training pictures (:mod:`maevid.training.filtering`) and part of the model, for 16 ranges of rate indices, and for luma
+and chroma. A packet holds nothing for it, and the encoder does without it.
 
 After the nonlinear adaptive loop filter of VVC, which sends its filters (Karczewicz et al., "VVC In-Loop Filters", IEEE
 TCSVT 31(10), 2021). All arithmetic is on integers: the same on every machine.
@@ -47,7 +47,8 @@ TAPS = np.array(
     np.int64,
 )
 """Offsets (down, right) of the pairs of neighbours, (12, 2): a coefficient serves both."""
-FEATURES = 2 * len(TAPS)
+CUTS = 2
+FEATURES = (1 + CUTS) * len(TAPS)
 UNIT_BITS = 10
 """Coefficients count 1/1024."""
 MARGIN = 4
@@ -59,9 +60,9 @@ _WEAK, _CLEAR = 6, 12
 class PostFilter:
     """Filters and limits of activities of one model; ``arrays`` as :meth:`arrays` gives them.
 
-    For each of ``luma`` and ``chroma``: ``filter.<plane>`` int16 (NODES, PHASES · SHAPES, 24), in 1/1024,
+    For each of ``luma`` and ``chroma``: ``filter.<plane>`` int16 (NODES, PHASES · SHAPES, 36), in 1/1024,
     ``limit.<plane>`` int32 (NODES, ACTIVITIES - 1), ascending: a cell's activity is how many of them its sum reaches;
-    and ``small.<plane>`` int32 (NODES), the levels that differences are cut to, 1..255.
+    and ``cut.<plane>`` int32 (NODES, 2), the levels that differences are cut to, 1..255.
     Raises ModelError for arrays that are missing or of another type or shape.
     """
 
@@ -70,10 +71,10 @@ class PostFilter:
         for name, phases in PHASES.items():
             filters = _taken(arrays, f"filter.{name}", np.int16, (NODES, phases * SHAPES, FEATURES))
             limits = _taken(arrays, f"limit.{name}", np.int32, (NODES, ACTIVITIES - 1))
-            small = _taken(arrays, f"small.{name}", np.int32, (NODES,))
-            if small.min() < 1 or small.max() > 255:
-                raise ModelError(f"model file is damaged: small.{name} is not within 1..255")
-            self._arrays |= {f"filter.{name}": filters, f"limit.{name}": limits, f"small.{name}": small}
+            cuts = _taken(arrays, f"cut.{name}", np.int32, (NODES, CUTS))
+            if cuts.min() < 1 or cuts.max() > 255:
+                raise ModelError(f"model file is damaged: cut.{name} is not within 1..255")
+            self._arrays |= {f"filter.{name}": filters, f"limit.{name}": limits, f"cut.{name}": cuts}
         self._run = _compiled() or _interpreted
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -94,7 +95,7 @@ class PostFilter:
             self._run,
             padded(plane),
             self._arrays[f"limit.{name}"][node],
-            int(self._arrays[f"small.{name}"][node]),
+            self._arrays[f"cut.{name}"][node],
             self._arrays[f"filter.{name}"][node],
             out,
         )
@@ -127,10 +128,11 @@ def padded(plane: Plane) -> npt.NDArray[np.int16]:
     return np.pad(plane.astype(np.int16), sides, mode="edge")
 
 
-def around(samples: npt.NDArray[np.int16], small: int) -> npt.NDArray[np.int32]:
-    """What is filtered of a padded plane of H × W samples, (24, H, W).
+def around(samples: npt.NDArray[np.int16], cuts: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """What is filtered of a padded plane of H × W samples, (36, H, W).
 
-    For each pair of neighbours the sum of their differences from the sample, and of these cut to ±``small``.
+    For each pair of neighbours the sum of their differences from the sample, and of these cut to plus or minus each of
+    ``cuts`` (2,).
     """
     height, width = (n - 2 * MARGIN for n in samples.shape)
     wide = samples.astype(np.int32)
@@ -141,7 +143,8 @@ def around(samples: npt.NDArray[np.int16], small: int) -> npt.NDArray[np.int32]:
     features = []
     for i, j in TAPS.tolist():
         one, other = moved(i, j) - moved(0, 0), moved(-i, -j) - moved(0, 0)
-        features += [one + other, one.clip(-small, small) + other.clip(-small, small)]
+        features.append(one + other)
+        features += [one.clip(-cut, cut) + other.clip(-cut, cut) for cut in cuts]
     return np.stack(features)
 
 
@@ -192,7 +195,7 @@ def classes(
 def _interpreted(
     samples: npt.NDArray[np.int16],
     limits: npt.NDArray[np.int32],
-    small: int,
+    cuts: npt.NDArray[np.int32],
     filters: npt.NDArray[np.int16],
     out: Plane,
     start: int,
@@ -201,7 +204,7 @@ def _interpreted(
     """Filter rows of cells from ``start`` to ``end`` of a padded plane into ``out``."""
     part = samples[2 * start : 2 * end + 2 * MARGIN]
     found = classes(cell_sums(part), limits, len(filters) // SHAPES, start).repeat(2, 0).repeat(2, 1)
-    change = (filters.astype(np.int32)[found].transpose(2, 0, 1) * around(part, small)).sum(0)
+    change = (filters.astype(np.int32)[found].transpose(2, 0, 1) * around(part, cuts)).sum(0)
     height, width = out.shape[0] - 2 * start, out.shape[1]
     centre = part[MARGIN:-MARGIN, MARGIN:-MARGIN] + ((change + (1 << (UNIT_BITS - 1))) >> UNIT_BITS)
     rows = min(2 * (end - start), height)

@@ -34,7 +34,7 @@ _SUMMED = 36
 """Samples that an activity is summed over."""
 _LOWEST, _OCTAVES = -6.5, 0.55
 """The lowest limit of an activity, as log2 of quantiser steps a sample, and how far apart they are."""
-_SMALL = 0.25
+_CUTS = (0.25, 1.0)
 """Quantiser steps that differences are cut to."""
 _NEIGHBOUR = 0.5
 """How much the sums of the next ranges of rate indices count, for filters that change little from one to the next."""
@@ -64,7 +64,7 @@ def fitted_filter(checkpoint: Checkpoint, pictures: Pictures) -> PostFilter:
         arrays |= {
             f"filter.{name}": found.filters(),
             f"limit.{name}": found.limits,
-            f"small.{name}": found.small,
+            f"cut.{name}": found.cuts,
         }
     return PostFilter(arrays)
 
@@ -84,7 +84,7 @@ class _Sums:
         octaves = _LOWEST + _OCTAVES * np.arange(ACTIVITIES - 1)
         limits = np.round(_SUMMED * steps[:, None] * np.exp2(octaves))
         self.limits = np.maximum(1, limits).astype(np.int32)
-        self.small = np.round(_SMALL * steps).clip(1, 255).astype(np.int32)
+        self.cuts = np.round(np.outer(steps, _CUTS)).clip(1, 255).astype(np.int32)
         self._squares = np.zeros((NODES, phases * SHAPES, FEATURES, FEATURES))
         self._products = np.zeros((NODES, phases * SHAPES, FEATURES))
 
@@ -94,7 +94,7 @@ class _Sums:
         found = classes(cell_sums(samples), self.limits[node], self._phases)
         which = found.repeat(2, 0).repeat(2, 1).ravel()
         order = np.argsort(which.astype(np.int16), kind="stable")
-        features = around(samples, int(self.small[node])).reshape(FEATURES, -1).astype(np.float32)[:, order]
+        features = around(samples, self.cuts[node]).reshape(FEATURES, -1).astype(np.float32)[:, order]
         missing = (source.astype(np.float32) - decoded).ravel()[order]
         present, starts = np.unique(which[order], return_index=True)
         for number, start, end in zip(present, starts, [*starts[1:], len(order)], strict=True):
@@ -103,7 +103,7 @@ class _Sums:
             self._products[node, number] += part @ missing[start:end]
 
     def filters(self) -> npt.NDArray[np.int16]:
-        """Coefficients, int16 (NODES, classes, 24)."""
+        """Coefficients, int16 (NODES, classes, 36)."""
         squares, products = _smoothed(self._squares), _smoothed(self._products)
         mean = np.trace(squares, axis1=2, axis2=3) / FEATURES
         ridge = (_RELATIVE * mean + _ABSOLUTE)[..., None, None] * np.eye(FEATURES)

@@ -41,7 +41,7 @@ def made_up(seed: int = 0) -> Arrays:
         arrays[f"filter.{name}"] = random.integers(-90, 180, size).astype(np.int16)
         limits = np.sort(random.integers(1, 20_000, (NODES, ACTIVITIES - 1)), axis=1)
         arrays[f"limit.{name}"] = limits.astype(np.int32)
-        arrays[f"small.{name}"] = random.integers(1, 40, NODES).astype(np.int32)
+        arrays[f"cut.{name}"] = random.integers(1, 40, (NODES, 2)).astype(np.int32)
     return arrays
 
 
@@ -96,7 +96,7 @@ def test_a_sample_by_hand() -> None:
     arrays = made_up(3)
     plane = picture(20, 24, seed=4)[0]
     limits, filters = arrays["limit.luma"][5].astype(int), arrays["filter.luma"][5].astype(int)
-    small = int(arrays["small.luma"][5])
+    cuts = arrays["cut.luma"][5].tolist()
 
     def p(i: int, j: int) -> int:
         return int(plane[min(max(i, 0), 19), min(max(j, 0), 23)])
@@ -136,8 +136,9 @@ def test_a_sample_by_hand() -> None:
         total = 0
         for t, (a, b) in enumerate(offsets):
             d, e = p(i + a, j + b) - p(i, j), p(i - a, j - b) - p(i, j)
-            cut = min(max(d, -small), small) + min(max(e, -small), small)
-            total += int(w[2 * t]) * (d + e) + int(w[2 * t + 1]) * cut
+            total += int(w[3 * t]) * (d + e)
+            for q, cut in enumerate(cuts, 1):
+                total += int(w[3 * t + q]) * (min(max(d, -cut), cut) + min(max(e, -cut), cut))
         assert found[i, j] == min(max(p(i, j) + ((total + 512) >> 10), 0), 255), (i, j)
 
 
@@ -160,7 +161,7 @@ def test_every_class_exists_and_none_beyond() -> None:
     assert found.min() >= 0
     assert found.max() < 4 * SHAPES
     assert set(np.unique(found % 9)) == set(range(9))
-    assert around(samples, 3).shape == (FEATURES, 256, 256)
+    assert around(samples, np.array([2, 9], np.int32)).shape == (FEATURES, 256, 256)
     assert [node_of(index) for index in (0, 15, 16, 255)] == [0, 0, 1, 15]
 
 

@@ -16,7 +16,7 @@ Bytes = npt.NDArray[np.uint8]
 
 _MARGIN = 4
 _PAIRS = 12
-_FEATURES = 2 * _PAIRS
+_FEATURES = 3 * _PAIRS
 _SHAPES = 180
 # Offsets down and right of each pair of neighbours, in the order of TAPS.
 _DOWN = np.array((0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3))
@@ -73,29 +73,32 @@ def _classes_of(across: Whole, down: Whole, falling: Whole, rising: Whole, limit
             out[c] += np.int32(9) * np.int32(across[c] + down[c] >= limit)
 
 
-def _filter_row(samples: Samples, at: int, weights: Samples, small: int, change: Whole, out: Bytes) -> None:
-    """One row of samples, ``at`` of the padded plane, with its coefficients (24, samples)."""
+def _filter_row(samples: Samples, at: int, weights: Samples, cuts: Whole, change: Whole, out: Bytes) -> None:
+    """One row of samples, ``at`` of the padded plane, with its coefficients (36, samples)."""
     count = len(change)
-    most, least = np.int16(small), np.int16(-small)
+    small, large = np.int16(cuts[0]), np.int16(cuts[1])
+    least, less = np.int16(-small), np.int16(-large)
     row = samples[at, _MARGIN : _MARGIN + count]
     change[:] = 512
     for t in range(_PAIRS):
         left, right = _MARGIN - _RIGHT[t], _MARGIN + _RIGHT[t]
         before = samples[at - _DOWN[t], left : left + count]
         after = samples[at + _DOWN[t], right : right + count]
-        whole, cut = weights[2 * t], weights[2 * t + 1]
+        whole, narrow, wide = weights[3 * t], weights[3 * t + 1], weights[3 * t + 2]
         for j in range(count):
             # In 16 bits as long as they suffice: twice as many at once.
             one, other = np.int16(before[j] - row[j]), np.int16(after[j] - row[j])
             both = np.int16(one + other)
-            little = np.int16(min(max(one, least), most) + min(max(other, least), most))
-            change[j] += np.int32(whole[j]) * np.int32(both) + np.int32(cut[j]) * np.int32(little)
+            little = np.int16(min(max(one, least), small) + min(max(other, least), small))
+            more = np.int16(min(max(one, less), large) + min(max(other, less), large))
+            change[j] += np.int32(whole[j]) * np.int32(both)
+            change[j] += np.int32(narrow[j]) * np.int32(little) + np.int32(wide[j]) * np.int32(more)
     for j in range(len(out)):
         out[j] = min(max(row[j] + (change[j] >> 10), 0), 255)
 
 
 def _filter_rows(
-    samples: Samples, limits: Whole, small: int, filters: Samples, out: Bytes, start: int, end: int
+    samples: Samples, limits: Whole, cuts: Whole, filters: Samples, out: Bytes, start: int, end: int
 ) -> None:
     height = out.shape[0]
     count = samples.shape[1] - 2 * _MARGIN
@@ -125,7 +128,7 @@ def _filter_rows(
                 for t in range(_FEATURES):
                     pairs[t, c] = chosen[t]
             for i in range(2 * r - 2, min(2 * r, height)):
-                _filter_row(samples, _MARGIN + i, weights, small, change, out[i])
+                _filter_row(samples, _MARGIN + i, weights, cuts, change, out[i])
 
 
 _read, _read_limits = readable(types.int16, 2), readable(types.int32)
@@ -134,5 +137,5 @@ _changes_of = loop(_changes_of, _read, _size, _rows)
 _cells_of = loop(_cells_of, _rows, _rows, _rows)
 _around = loop(_around, _rows, _row, _row)
 _classes_of = loop(_classes_of, *(_row,) * 4, _read_limits, _row)
-_filter_row = loop(_filter_row, _read, _size, types.int16[:, ::1], _size, _row, types.uint8[::1])
-filter_rows = loop(_filter_rows, _read, _read_limits, _size, _read, types.uint8[:, ::1], _size, _size)
+_filter_row = loop(_filter_row, _read, _size, types.int16[:, ::1], _read_limits, _row, types.uint8[::1])
+filter_rows = loop(_filter_rows, _read, *(_read_limits,) * 2, _read, types.uint8[:, ::1], _size, _size)
