@@ -18,6 +18,8 @@ _MARGIN = 4
 _PAIRS = 12
 _FEATURES = 3 * _PAIRS
 _SHAPES = 180
+_TILE = 256
+"""Samples of a row whose coefficients fit in the processor's first cache."""
 # Offsets down and right of each pair of neighbours, in the order of TAPS.
 _DOWN = np.array((0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3))
 _RIGHT = np.array((1, 2, 3, -2, -1, 0, 1, 2, -1, 0, 1, 0))
@@ -73,15 +75,18 @@ def _classes_of(across: Whole, down: Whole, falling: Whole, rising: Whole, limit
             out[c] += np.int32(9) * np.int32(across[c] + down[c] >= limit)
 
 
-def _filter_row(samples: Samples, at: int, weights: Samples, cuts: Whole, change: Whole, out: Bytes) -> None:
-    """One row of samples, ``at`` of the padded plane, with its coefficients (36, samples)."""
+def _filter_row(
+    samples: Samples, at: int, start: int, weights: Samples, cuts: Whole, change: Whole, out: Bytes
+) -> None:
+    """Samples from ``start`` on of row ``at`` of the padded plane, with their coefficients (36, samples)."""
     count = len(change)
+    margin = _MARGIN + start
     small, large = np.int16(cuts[0]), np.int16(cuts[1])
     least, less = np.int16(-small), np.int16(-large)
-    row = samples[at, _MARGIN : _MARGIN + count]
+    row = samples[at, margin : margin + count]
     change[:] = 512
     for t in range(_PAIRS):
-        left, right = _MARGIN - _RIGHT[t], _MARGIN + _RIGHT[t]
+        left, right = margin - _RIGHT[t], margin + _RIGHT[t]
         before = samples[at - _DOWN[t], left : left + count]
         after = samples[at + _DOWN[t], right : right + count]
         whole, narrow, wide = weights[3 * t], weights[3 * t + 1], weights[3 * t + 2]
@@ -107,7 +112,7 @@ def _filter_rows(
     cells = np.empty((4, count // 2 + 2), np.int32)
     column, around = np.empty(count // 2 + 2, np.int32), np.empty((4, count // 2), np.int32)
     found = np.empty(count // 2, np.int32)
-    weights, change = np.empty((_FEATURES, count), np.int16), np.empty(count, np.int32)
+    weights, change = np.empty((_FEATURES, _TILE), np.int16), np.empty(_TILE, np.int32)
     # Both samples of a cell in a row have its coefficients: stored as one number.
     doubled = (filters.astype(np.int32) & np.int32(0xFFFF)) * np.int32(0x10001)
     pairs = weights.view(np.int32)
@@ -123,12 +128,16 @@ def _filter_rows(
             # Only luma, whose classes are more, has blocks with cells within.
             upright = _SHAPES * ((r % 4 < 2) * 2) if len(filters) > _SHAPES else 0
             aside = _SHAPES if len(filters) > _SHAPES else 0
-            for c in range(len(found)):
-                chosen = doubled[found[c] + upright + aside * ((c + 1) % 4 < 2)]
-                for t in range(_FEATURES):
-                    pairs[t, c] = chosen[t]
-            for i in range(2 * r - 2, min(2 * r, height)):
-                _filter_row(samples, _MARGIN + i, weights, cuts, change, out[i])
+            for tile in range(0, count, _TILE):
+                size = min(_TILE, count - tile)
+                for c in range(size // 2):
+                    cell = tile // 2 + c
+                    chosen = doubled[found[cell] + upright + aside * ((cell + 1) % 4 < 2)]
+                    for t in range(_FEATURES):
+                        pairs[t, c] = chosen[t]
+                for i in range(2 * r - 2, min(2 * r, height)):
+                    line = out[i, tile : tile + size]
+                    _filter_row(samples, _MARGIN + i, tile, weights, cuts, change[:size], line)
 
 
 _read, _read_limits = readable(types.int16, 2), readable(types.int32)
@@ -137,5 +146,7 @@ _changes_of = loop(_changes_of, _read, _size, _rows)
 _cells_of = loop(_cells_of, _rows, _rows, _rows)
 _around = loop(_around, _rows, _row, _row)
 _classes_of = loop(_classes_of, *(_row,) * 4, _read_limits, _row)
-_filter_row = loop(_filter_row, _read, _size, types.int16[:, ::1], _read_limits, _row, types.uint8[::1])
+_filter_row = loop(
+    _filter_row, _read, _size, _size, types.int16[:, ::1], _read_limits, _row, types.uint8[::1]
+)
 filter_rows = loop(_filter_rows, _read, *(_read_limits,) * 2, _read, types.uint8[:, ::1], _size, _size)
