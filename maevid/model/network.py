@@ -53,7 +53,7 @@ class Quantised:
 
 
 class Network:
-    """Runs one checkpoint on one device. Decisions about probabilities are exact, pixels may differ by one level.
+    """Runs one checkpoint on one device. Decisions about probabilities are exact, samples may differ by a level or so.
 
     ``fused`` says whether compiled loops do the element-wise work, ``entropy_precision`` in which type the entropy
     networks multiply, in ``entropy_parts`` products for each.

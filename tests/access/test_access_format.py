@@ -91,8 +91,10 @@ def test_from_file_to_samples(path, model, exact):
         assert (exact.latent_levels(a) == 16 * model.latents(b)).all()
         for ours_plane, theirs_plane in zip(exact.decode(a), model.picture(b), strict=True):
             difference = np.abs(ours_plane.astype(int) - theirs_plane)
-            assert difference.max() <= 1
-            assert difference.mean() < 0.02
+            # Of samples that differ by one, few choose another post filter.
+            assert (difference > 1).mean() < 0.005
+            assert difference.max() <= 10
+            assert difference.mean() < 0.1
 
 
 def test_a_still(model, weights):

@@ -39,11 +39,16 @@ def test_round_trip_through_bytes(mae, hall_frames, rate_index) -> None:
         assert np.array_equal(got, expected)
 
 
-@pytest.mark.parametrize(("precision", "rounding"), [("float32", 0.0), ("auto", 0.5**2 / 12)])
-def test_more_rate_gives_less_distortion_at_all_256_indices(hall_frames, bunny, precision, rounding) -> None:
+@pytest.mark.parametrize(
+    ("precision", "stray", "rounding"), [("float32", 0.02, 0.0), ("auto", 0.03, 0.5**2 / 12)]
+)
+def test_more_rate_gives_less_distortion_at_all_256_indices(
+    hall_frames, bunny, precision, stray, rounding
+) -> None:
     """The mean of two pictures goes forward with every second index. One picture does with every fourth; a single
-    index, 3 % of λ, may not stray by more than rounding a few hundred latents does. In bfloat16, samples are
-    half a level apart where they are brightest and darkest: ½²/12 of squared error, which shows beyond 45 dB."""
+    index, 3 % of λ, may not stray by more than rounding a few hundred latents does. In bfloat16 that is more at the
+    lowest indices, and samples are half a level apart where they are brightest and darkest: ½²/12 of squared error,
+    which shows beyond 45 dB."""
     mae = open_mae(CodecOptions(device="cpu", precision=precision))
     with VideoReader(bunny) as reader:
         frames = [hall_frames[3], next(islice(reader, 3, None))]
@@ -66,7 +71,7 @@ def test_more_rate_gives_less_distortion_at_all_256_indices(hall_frames, bunny, 
     assert (distortions[:, 4:] < distortions[:, :-4]).all()
     assert np.diff(rates).min() > -0.02
     squared = np.exp(distortions)
-    assert (np.diff(squared) < np.expm1(0.02) * squared[:, :-1] + rounding).all()
+    assert (np.diff(squared) < stray * squared[:, :-1] + rounding).all()
     assert psnr(frames[0].y, mae.encode(frames[0], 255, reconstruct=True).reconstruction[0]) > 45
 
 
