@@ -82,8 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--export",
         type=Path,
         metavar="FILE",
-        help="write the run's model file and stop; frequency tables are fitted to DATA, where it is named",
+        help="write the run's model file and stop; frequency tables and a post filter are fitted to DATA, where named",
     )
+
+
+def _log_progress() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -93,6 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
     folder: Path = options.run or Path("runs") / options.config
     if options.export:
+        _log_progress()
         pictures = _pictures(options) if options.data else None
         checkpoint = export_run(folder, options.export, pictures)
         print(f"{options.export}: {checkpoint.config.name} {checkpoint.sha256[:8]}, {checkpoint.notes}")
@@ -118,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--resume: {folder} holds no run")
     if options.rate is not None and not 0 < options.rate < math.inf:
         raise UsageError(f"--rate is a factor above 0, not {options.rate}")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    _log_progress()
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: stopping.append(received))

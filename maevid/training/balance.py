@@ -87,7 +87,7 @@ def _peaks(model: ModulatedAutoencoder, entropy: EntropyModel, pictures: Picture
 def _code_crops(model: ModulatedAutoencoder, pictures: Pictures) -> None:
     random = np.random.default_rng(0)
     torch.manual_seed(0)
-    for crops in byte_crops(pictures, _CROPS, random):
+    for crops in byte_crops(pictures, _CROPS, random, "sizes of features"):
         y, u, v = (torch.from_numpy(np.stack(planes))[:, None] / 255 for planes in zip(*crops, strict=True))
         model(y, u, v, draw_lambdas(model.config, len(crops)), noise=False)
 

@@ -27,7 +27,7 @@ def fitted_tables(checkpoint: Checkpoint, pictures: Pictures) -> FrequencyTables
     codec = MaeCodec(checkpoint, CodecOptions(device="cpu"))
     random = np.random.default_rng(0)
     counts = np.zeros(len(codec.tables.cumulative), np.int64)
-    for crops in byte_crops(pictures, COUNTED_CROPS, random):
+    for crops in byte_crops(pictures, COUNTED_CROPS, random, "frequency tables"):
         rates = random.choice(codec.rate_indices, len(crops)).tolist()
         blocks = codec.network.load(crops)
         for symbols, tables, _ in codec.coded_strings(blocks, rates):

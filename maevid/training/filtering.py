@@ -51,7 +51,7 @@ def fitted_filter(checkpoint: Checkpoint, pictures: Pictures) -> PostFilter:
     codec = MaeCodec(checkpoint, CodecOptions(device="cpu"))
     network, random = codec.network, np.random.default_rng(0)
     sums = {name: _Sums(checkpoint.config, phases) for name, phases in PHASES.items()}
-    for sources in byte_crops(pictures, FILTERED_CROPS, random):
+    for sources in byte_crops(pictures, FILTERED_CROPS, random, "post filter"):
         rates = random.choice(codec.rate_indices, len(sources)).tolist()
         indices = network.index_tensor(rates)
         latents = network.quantise(network.analyse(network.load(sources), indices), indices).latents
