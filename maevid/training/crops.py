@@ -16,7 +16,7 @@ log = logging.getLogger("maevid.train")
 CROP = 256
 AT_ONCE = 8
 _TOLD = 64
-_A_PICTURE = 8
+_A_PICTURE = 4
 """More crops than this of each picture tell little that is new."""
 
 
