@@ -41,7 +41,7 @@ def largest_sums(config: ModelConfig, arrays: Mapping[str, Array]) -> dict[str, 
     """
     m, h, z = config.latents, config.hyper, config.hyper_latents
     added = {
-        name: _taken(arrays, f"offset.{name}", np.int32, (RATE_INDICES, channels))
+        name: taken(arrays, f"offset.{name}", np.int32, (RATE_INDICES, channels))
         for name, channels in (
             ("hyper", h),
             ("first", h),
@@ -71,7 +71,7 @@ def largest_sums(config: ModelConfig, arrays: Mapping[str, Array]) -> dict[str, 
         # The features that are added are activations.
         features = np.full(h, ACTIVATION_LIMIT)
         sums["context_mix"] = layers.pointwise("context_mix", m, h, features, config.activation_step)
-        weight = _magnitude(_taken(arrays, "int.entropy.predictor.weight", np.int8, (m, 1, 3, 3)))
+        weight = _magnitude(taken(arrays, "int.entropy.predictor.weight", np.int8, (m, 1, 3, 3)))
         if weight.max() * LinearPredictor.WEIGHT_STEP > 1:
             raise ModelError(f"model {config.name}: a weight of the predictor is beyond 1")
         inputs = LinearPredictor.INPUT_LIMIT / LinearPredictor.INPUT_STEP
@@ -103,7 +103,8 @@ def check_sums(config: ModelConfig, arrays: Mapping[str, Array]) -> None:
             )
 
 
-def _taken(arrays: Mapping[str, Array], name: str, kind: type[np.generic], shape: tuple[int, ...]) -> Array:
+def taken(arrays: Mapping[str, Array], name: str, kind: type[np.generic], shape: tuple[int, ...]) -> Array:
+    """One of a model file's arrays. Raises ModelError when it is missing, or of another type or shape."""
     array = arrays.get(name)
     if array is None or array.dtype != kind or array.shape != shape:
         found = "missing" if array is None else f"{array.dtype} {array.shape}"
@@ -125,9 +126,9 @@ class _Layers:
     def _layer(self, layer: str, shape: tuple[int, ...]) -> tuple[Array, Array, Array]:
         """Weight as int64 (outputs, …), magnitude of the bias in steps of the accumulator, and that step."""
         name = f"int.entropy.{layer}"
-        weight = _taken(self._arrays, f"{name}.weight", np.int8, shape).astype(np.int64)
-        bias = _magnitude(_taken(self._arrays, f"{name}.bias", np.int32, shape[:1]))
-        exponent = _taken(self._arrays, f"{name}.exponent", np.int8, shape[:1]).astype(np.int64)
+        weight = taken(self._arrays, f"{name}.weight", np.int8, shape).astype(np.int64)
+        bias = _magnitude(taken(self._arrays, f"{name}.bias", np.int32, shape[:1]))
+        exponent = taken(self._arrays, f"{name}.exponent", np.int8, shape[:1]).astype(np.int64)
         if exponent.min() < 0 or exponent.max() > MAX_EXPONENT:
             raise ModelError(f"model file is damaged: {name}.exponent is outside 0..{MAX_EXPONENT}")
         return weight, bias, self._step * 2.0**-exponent

@@ -28,8 +28,8 @@ class ModelConfig:
     ``hyper_latents`` the number of channels of z. λ runs from ``lambda_min`` to ``lambda_max``;
     ``plane_weights`` weigh the mean squared errors of Y, U and V in the loss and sum to 1. ``units`` says whether the
     transforms' features count samples or quantiser steps, ``width_16`` is the width of the branches at 1/16 (0: M), and
-    ``activation_bits`` the precision of the entropy networks' activations. ``post_filter`` says of a
-    model file that it has the filters of :mod:`maevid.model.post_filter`, which are fitted to the trained network.
+    ``activation_bits`` the precision of the entropy networks' activations. ``post_filter`` says of
+    a model file that it has the filters of :mod:`maevid.model.post_filter`, which are fitted to the trained network.
     """
 
     name: str = "mae"

@@ -15,7 +15,7 @@ TCSVT 31(10), 2021). All arithmetic is on integers: the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maevid.errors import ModelError
+from maevid.model.bounds import taken
 from maevid.model.config import RATE_INDICES
 from maevid.model.workers import share
 from maevid.video.frame import Plane
@@ -35,7 +36,9 @@ DIRECTIONS = 9
 SHAPES = ACTIVITIES * DIRECTIONS
 PHASES = {"luma": 4, "chroma": 1}
 """Where in its block a cell lies: within, left or right, top or bottom, in a corner. Chroma's blocks have no within."""
-_BLOCK = 4
+KINDS = ("luma", "chroma", "chroma")
+"""Of the planes Y, U and V."""
+BLOCK = 4
 """Cells a side of a block of luma."""
 TAPS = np.array(
     [
@@ -53,7 +56,7 @@ UNIT_BITS = 10
 """Coefficients count 1/1024."""
 MARGIN = 4
 """Samples around a plane that are looked at, and repeat its edge."""
-_WEAK, _CLEAR = 6, 12
+WEAK, CLEAR = 6, 12
 """Quarters of the ratio of the largest to the smallest of two sums, from which on there is a direction."""
 
 
@@ -63,18 +66,21 @@ class PostFilter:
     For each of ``luma`` and ``chroma``: ``filter.<plane>`` int16 (NODES, PHASES · SHAPES, 36), in 1/1024,
     ``limit.<plane>`` int32 (NODES, ACTIVITIES - 1), ascending: a cell's activity is how many of them its sum reaches;
     and ``cut.<plane>`` int32 (NODES, 2), the levels that differences are cut to, 1..255.
-    Raises ModelError for arrays that are missing or of another type or shape.
+    Raises ModelError for arrays that are missing, of another type or shape, or do not hold this.
     """
 
     def __init__(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         self._arrays: dict[str, npt.NDArray[Any]] = {}
         for name, phases in PHASES.items():
-            filters = _taken(arrays, f"filter.{name}", np.int16, (NODES, phases * SHAPES, FEATURES))
-            limits = _taken(arrays, f"limit.{name}", np.int32, (NODES, ACTIVITIES - 1))
-            cuts = _taken(arrays, f"cut.{name}", np.int32, (NODES, CUTS))
+            filters = taken(arrays, f"filter.{name}", np.int16, (NODES, phases * SHAPES, FEATURES))
+            limits = taken(arrays, f"limit.{name}", np.int32, (NODES, ACTIVITIES - 1))
+            cuts = taken(arrays, f"cut.{name}", np.int32, (NODES, CUTS))
+            if (np.diff(limits) < 0).any():
+                raise ModelError(f"model file is damaged: limit.{name} does not ascend")
             if cuts.min() < 1 or cuts.max() > 255:
                 raise ModelError(f"model file is damaged: cut.{name} is not within 1..255")
-            self._arrays |= {f"filter.{name}": filters, f"limit.{name}": limits, f"cut.{name}": cuts}
+            kinds = {"filter": filters, "limit": limits, "cut": cuts}
+            self._arrays |= {f"{kind}.{name}": np.ascontiguousarray(array) for kind, array in kinds.items()}
         self._run = _compiled() or _interpreted
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -85,7 +91,7 @@ class PostFilter:
         """Planes Y, U, V of a picture that was coded at ``rate_index``, uint8 of any size, filtered."""
         y, u, v = (
             self._filtered(plane, name, node_of(rate_index))
-            for plane, name in zip(planes, ("luma", "chroma", "chroma"), strict=True)
+            for plane, name in zip(planes, KINDS, strict=True)
         )
         return y, u, v
 
@@ -106,16 +112,6 @@ class PostFilter:
         return out
 
 
-def _taken(
-    arrays: Mapping[str, npt.NDArray[Any]], name: str, kind: type[np.generic], shape: tuple[int, ...]
-) -> npt.NDArray[Any]:
-    array = arrays.get(name)
-    if array is None or array.dtype != kind or array.shape != shape:
-        found = "missing" if array is None else f"{array.dtype} {array.shape}"
-        raise ModelError(f"model file is damaged: {name} is {found}, not {np.dtype(kind)} {shape}")
-    return np.ascontiguousarray(array)
-
-
 def node_of(rate_index: int) -> int:
     """The range, 0..15, of a rate index."""
     return rate_index * NODES // RATE_INDICES
@@ -128,8 +124,8 @@ def padded(plane: Plane) -> npt.NDArray[np.int16]:
     return np.pad(plane.astype(np.int16), sides, mode="edge")
 
 
-def around(samples: npt.NDArray[np.int16], cuts: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """What is filtered of a padded plane of H × W samples, (36, H, W).
+def around(samples: npt.NDArray[np.int16], cuts: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int32]]:
+    """What is filtered of a padded plane of H × W samples: 36 times (H, W).
 
     For each pair of neighbours the sum of their differences from the sample, and of these cut to plus or minus each of
     ``cuts`` (2,).
@@ -140,12 +136,11 @@ def around(samples: npt.NDArray[np.int16], cuts: npt.NDArray[np.int32]) -> npt.N
     def moved(down: int, right: int) -> npt.NDArray[np.int32]:
         return wide[MARGIN + down : MARGIN + down + height, MARGIN + right : MARGIN + right + width]
 
-    features = []
     for i, j in TAPS.tolist():
         one, other = moved(i, j) - moved(0, 0), moved(-i, -j) - moved(0, 0)
-        features.append(one + other)
-        features += [one.clip(-cut, cut) + other.clip(-cut, cut) for cut in cuts]
-    return np.stack(features)
+        yield one + other
+        for cut in cuts:
+            yield one.clip(-cut, cut) + other.clip(-cut, cut)
 
 
 def cell_sums(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
@@ -180,12 +175,12 @@ def classes(
     which = np.where(is_straight, np.where(across >= down, 0, 1), np.where(falling >= rising, 2, 3))
     most = np.where(is_straight, straight[0], diagonal[0])
     least = np.where(is_straight, straight[1], diagonal[1])
-    clear, weak = 4 * most >= _CLEAR * least, 4 * most >= _WEAK * least
+    clear, weak = 4 * most >= CLEAR * least, 4 * most >= WEAK * least
     direction = np.where(weak & (most > 0), np.where(clear, 5, 1) + which, 0)
     found: npt.NDArray[np.int64] = activity * DIRECTIONS + direction
     if phases > 1:
         rows, columns = (
-            (np.arange(start, start + n) + 1) % _BLOCK < 2
+            (np.arange(start, start + n) + 1) % BLOCK < 2
             for start, n in zip((first, 0), found.shape, strict=True)
         )
         found += SHAPES * (2 * rows[:, None] + columns)
@@ -204,9 +199,12 @@ def _interpreted(
     """Filter rows of cells from ``start`` to ``end`` of a padded plane into ``out``."""
     part = samples[2 * start : 2 * end + 2 * MARGIN]
     found = classes(cell_sums(part), limits, len(filters) // SHAPES, start).repeat(2, 0).repeat(2, 1)
-    change = (filters.astype(np.int32)[found].transpose(2, 0, 1) * around(part, cuts)).sum(0)
+    change = np.full(found.shape, 1 << (UNIT_BITS - 1), np.int32)
+    # One after the other: all at once are 36 pictures in 32 bits.
+    for coefficients, feature in zip(filters.T.astype(np.int32), around(part, cuts), strict=True):
+        change += coefficients[found] * feature
     height, width = out.shape[0] - 2 * start, out.shape[1]
-    centre = part[MARGIN:-MARGIN, MARGIN:-MARGIN] + ((change + (1 << (UNIT_BITS - 1))) >> UNIT_BITS)
+    centre = part[MARGIN:-MARGIN, MARGIN:-MARGIN] + (change >> UNIT_BITS)
     rows = min(2 * (end - start), height)
     out[2 * start : 2 * start + rows] = centre.clip(0, 255)[:rows, :width]
 

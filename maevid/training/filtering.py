@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from maevid.codec.interface import CodecOptions
 from maevid.codec.mae import MaeCodec
+from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
-from maevid.model.config import RATE_INDICES, ModelConfig
+from maevid.model.config import RATE_INDICES
 from maevid.model.post_filter import (
     ACTIVITIES,
     FEATURES,
+    KINDS,
     NODES,
     PHASES,
     SHAPES,
@@ -50,15 +51,16 @@ def fitted_filter(checkpoint: Checkpoint, pictures: Pictures) -> PostFilter:
     """
     codec = MaeCodec(checkpoint, CodecOptions(device="cpu"))
     network, random = codec.network, np.random.default_rng(0)
-    sums = {name: _Sums(checkpoint.config, phases) for name, phases in PHASES.items()}
+    steps = _quantiser_steps(network.model)
+    sums = {name: _Sums(steps, phases) for name, phases in PHASES.items()}
     for sources in byte_crops(pictures, FILTERED_CROPS, random, "post filter"):
         rates = random.choice(codec.rate_indices, len(sources)).tolist()
         indices = network.index_tensor(rates)
         latents = network.quantise(network.analyse(network.load(sources), indices), indices).latents
         decoded = network.synthesise(latents, indices, CROP, CROP)
         for before, after, rate in zip(sources, decoded, rates, strict=True):
-            for number, name in enumerate(("luma", "chroma", "chroma")):
-                sums[name].add(before[number], after[number], node_of(rate))
+            for name, source, plane in zip(KINDS, before, after, strict=True):
+                sums[name].add(source, plane, node_of(rate))
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for name, found in sums.items():
         arrays |= {
@@ -69,18 +71,20 @@ def fitted_filter(checkpoint: Checkpoint, pictures: Pictures) -> PostFilter:
     return PostFilter(arrays)
 
 
-def quantiser_steps(config: ModelConfig) -> npt.NDArray[np.float64]:
+def _quantiser_steps(model: ModulatedAutoencoder) -> npt.NDArray[np.float64]:
     """The best quantiser step in the middle of each range of rate indices, in levels, (NODES,)."""
+    config = model.config
     middles = [round((node + 0.5) * RATE_INDICES / NODES) for node in range(NODES)]
-    # As ModulatedAutoencoder.log_step_inverse has it.
-    return np.array([255 / math.sqrt(config.lam(index) * 255**2 * math.log(2) / 6) for index in middles])
+    positions = torch.tensor([config.position(config.lam(index)) for index in middles], dtype=torch.float64)
+    steps: npt.NDArray[np.float64] = 255 * torch.exp(-model.log_step_inverse(positions)).numpy()
+    return steps
 
 
 class _Sums:
     """The normal equations of every filter of one kind of plane."""
 
-    def __init__(self, config: ModelConfig, phases: int) -> None:
-        steps, self._phases = quantiser_steps(config), phases
+    def __init__(self, steps: npt.NDArray[np.float64], phases: int) -> None:
+        self._phases = phases
         octaves = _LOWEST + _OCTAVES * np.arange(ACTIVITIES - 1)
         limits = np.round(_SUMMED * steps[:, None] * np.exp2(octaves))
         self.limits = np.maximum(1, limits).astype(np.int32)
@@ -94,7 +98,9 @@ class _Sums:
         found = classes(cell_sums(samples), self.limits[node], self._phases)
         which = found.repeat(2, 0).repeat(2, 1).ravel()
         order = np.argsort(which.astype(np.int16), kind="stable")
-        features = around(samples, self.cuts[node]).reshape(FEATURES, -1).astype(np.float32)[:, order]
+        features = np.stack(
+            [feature.ravel().astype(np.float32)[order] for feature in around(samples, self.cuts[node])]
+        )
         missing = (source.astype(np.float32) - decoded).ravel()[order]
         present, starts = np.unique(which[order], return_index=True)
         for number, start, end in zip(present, starts, [*starts[1:], len(order)], strict=True):

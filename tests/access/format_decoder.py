@@ -167,6 +167,41 @@ PAIRS = ((0, 1), (0, 2), (0, 3), (1, -2), (1, -1), (1, 0), (1, 1), (1, 2), (2, -
 KINDS = ("luma", "chroma", "chroma")
 
 
+def filtered(arrays: dict[str, np.ndarray], plane: np.ndarray, kind: str, node: int) -> np.ndarray:
+    """A plane through the post filter of a model file's arrays, sample by sample."""
+    limits, cuts = arrays[f"post.limit.{kind}"][node], arrays[f"post.cut.{kind}"][node].tolist()
+    coefficients = arrays[f"post.filter.{kind}"][node].astype(int)
+    height, width = plane.shape
+    # Eight samples more on each side than the plane has, all repeated.
+    wide = np.pad(plane.astype(int), 8, mode="edge")
+    out = plane.copy()
+    for i, j in np.ndindex(height, width):
+        top, left = 8 + i - i % 2 - 2, 8 + j - j % 2 - 2
+        s = []
+        for a, b in ((0, 1), (1, 0), (1, 1), (1, -1)):
+            middle = wide[top : top + 6, left : left + 6]
+            before = wide[top - a : top - a + 6, left - b : left - b + 6]
+            after = wide[top + a : top + a + 6, left + b : left + b + 6]
+            s.append(int(np.abs(2 * middle - before - after).sum()))
+        if max(s[0], s[1]) * min(s[2], s[3]) >= max(s[2], s[3]) * min(s[0], s[1]):
+            most, least, which = max(s[0], s[1]), min(s[0], s[1]), 0 if s[0] >= s[1] else 1
+        else:
+            most, least, which = max(s[2], s[3]), min(s[2], s[3]), 2 if s[2] >= s[3] else 3
+        direction = 0
+        if most > 0 and 4 * most >= 6 * least:
+            direction = (1 if 4 * most < 12 * least else 5) + which
+        phase = 2 * (i // 2 % 4 in (0, 3)) + (j // 2 % 4 in (0, 3)) if kind == "luma" else 0
+        w = coefficients[180 * phase + 9 * int((limits <= s[0] + s[1]).sum()) + direction]
+        change = 0
+        for t, (a, b) in enumerate(PAIRS):
+            d, e = (int(wide[8 + i + x, 8 + j + y]) - int(plane[i, j]) for x, y in ((a, b), (-a, -b)))
+            change += int(w[3 * t]) * (d + e)
+            for q, cut in enumerate(cuts, 1):
+                change += int(w[3 * t + q]) * (max(-cut, min(d, cut)) + max(-cut, min(e, cut)))
+        out[i, j] = max(0, min(int(plane[i, j]) + (change + 512) // 1024, 255))
+    return out
+
+
 class Model:
     """A model file, and the decoding of packets with it."""
 
@@ -251,8 +286,8 @@ class Model:
         assert crc32((16 * latents).astype("<i4").tobytes()) == packet.check
         return latents
 
-    def picture(self, packet: Packet) -> list[np.ndarray]:
-        """Y, U and V."""
+    def synthesis(self, packet: Packet) -> list[np.ndarray]:
+        """Y, U and V before the post filter."""
         config, r = self.config, packet.rate
         quantiser = config["units"] == "quantiser"
         lam = config["lambda_min"] * (config["lambda_max"] / config["lambda_min"]) ** (r / 255)
@@ -270,44 +305,15 @@ class Model:
         half = (packet.height + 1) // 2, (packet.width + 1) // 2
         planes = shuffle(samples[:64], 8), shuffle(samples[64:80], 4), shuffle(samples[80:], 4)
         sizes = (packet.height, packet.width), half, half
-        cut = [plane[0, :rows, :columns] for plane, (rows, columns) in zip(planes, sizes, strict=True)]
-        if not config["post_filter"]:
-            return cut
-        return [self.filtered(plane, name, r // 16) for plane, name in zip(cut, KINDS, strict=True)]
+        return [plane[0, :rows, :columns] for plane, (rows, columns) in zip(planes, sizes, strict=True)]
 
-    def filtered(self, plane: np.ndarray, kind: str, node: int) -> np.ndarray:
-        """A plane through the post filter, sample by sample of every cell."""
-        limits, cuts = self.arrays[f"post.limit.{kind}"][node], self.arrays[f"post.cut.{kind}"][node].tolist()
-        coefficients = self.arrays[f"post.filter.{kind}"][node].astype(int)
-        height, width = plane.shape
-        # Eight samples more on each side than the plane has, all repeated.
-        wide = np.pad(plane.astype(int), 8, mode="edge")
-        out = plane.copy()
-        for i, j in np.ndindex(height, width):
-            top, left = 8 + i - i % 2 - 2, 8 + j - j % 2 - 2
-            s = []
-            for a, b in ((0, 1), (1, 0), (1, 1), (1, -1)):
-                middle = wide[top : top + 6, left : left + 6]
-                before = wide[top - a : top - a + 6, left - b : left - b + 6]
-                after = wide[top + a : top + a + 6, left + b : left + b + 6]
-                s.append(int(np.abs(2 * middle - before - after).sum()))
-            if max(s[0], s[1]) * min(s[2], s[3]) >= max(s[2], s[3]) * min(s[0], s[1]):
-                most, least, which = max(s[0], s[1]), min(s[0], s[1]), 0 if s[0] >= s[1] else 1
-            else:
-                most, least, which = max(s[2], s[3]), min(s[2], s[3]), 2 if s[2] >= s[3] else 3
-            direction = 0
-            if most > 0 and 4 * most >= 6 * least:
-                direction = (1 if 4 * most < 12 * least else 5) + which
-            phase = 2 * (i // 2 % 4 in (0, 3)) + (j // 2 % 4 in (0, 3)) if kind == "luma" else 0
-            w = coefficients[180 * phase + 9 * int((limits <= s[0] + s[1]).sum()) + direction]
-            change = 0
-            for t, (a, b) in enumerate(PAIRS):
-                d, e = (int(wide[8 + i + x, 8 + j + y]) - int(plane[i, j]) for x, y in ((a, b), (-a, -b)))
-                change += int(w[3 * t]) * (d + e)
-                for q, cut in enumerate(cuts, 1):
-                    change += int(w[3 * t + q]) * (max(-cut, min(d, cut)) + max(-cut, min(e, cut)))
-            out[i, j] = max(0, min(int(plane[i, j]) + (change + 512) // 1024, 255))
-        return out
+    def picture(self, packet: Packet) -> list[np.ndarray]:
+        """Y, U and V."""
+        planes = self.synthesis(packet)
+        if not self.config["post_filter"]:
+            return planes
+        kinds = zip(planes, KINDS, strict=True)
+        return [filtered(self.arrays, plane, kind, packet.rate // 16) for plane, kind in kinds]
 
     def float(self, name: str, x: np.ndarray) -> np.ndarray:
         weight, bias = (self.arrays[f"float.{name}.{k}"].astype(np.float64) for k in ("weight", "bias"))

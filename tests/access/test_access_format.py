@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from format_decoder import Model, packets_of, read_packet, read_still
+from format_decoder import KINDS, Model, filtered, packets_of, read_packet, read_still
 
 from maevid.access.still import Still
 from maevid.access.writer import Writer
@@ -16,6 +16,7 @@ from maevid.codec.mae import WEIGHTS, open_mae
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import ModelConfig
+from maevid.model.post_filter import PostFilter
 from maevid.stream.reader import StreamReader
 
 
@@ -79,7 +80,7 @@ def path(request, weights, tmp_path_factory) -> Path:
     return path
 
 
-def test_from_file_to_samples(path, model, exact):
+def test_from_file_to_samples(path, model, exact, monkeypatch):
     with StreamReader(path) as reader:
         ours = [reader.packet(i) for i in range(len(reader))]
         assert reader.tags["MAEVID_WEIGHTS"] == model.identity.hex()
@@ -95,6 +96,30 @@ def test_from_file_to_samples(path, model, exact):
             assert (difference > 1).mean() < 0.005
             assert difference.max() <= 10
             assert difference.mean() < 0.1
+    monkeypatch.setattr(exact.network, "_post_filter", None)
+    for a, b in zip(ours, theirs, strict=True):
+        for ours_plane, theirs_plane in zip(exact.decode(a), model.synthesis(b), strict=True):
+            difference = np.abs(ours_plane.astype(int) - theirs_plane)
+            assert difference.max() <= 1
+            assert difference.mean() < 0.02
+
+
+@pytest.mark.parametrize("tables", ["shipped", "made up"])
+def test_the_post_filter_to_the_last_bit(tables):
+    arrays = {k: v for k, v in Model(WEIGHTS / "mae.safetensors").arrays.items() if k.startswith("post.")}
+    random = np.random.default_rng(4)
+    if tables == "made up":
+        for name, array in arrays.items():
+            low, high = {"filter": (-90, 180), "limit": (1, 20_000), "cut": (1, 40)}[name.split(".")[1]]
+            made = random.integers(low, high, array.shape).astype(array.dtype)
+            arrays[name] = np.sort(made, axis=1) if ".limit." in name else made
+    row, column = np.ogrid[:21, :25]
+    edges = 128 + 60 * np.sin(row / 7) + 50 * np.sign(np.sin(column / 5 - row / 9))
+    plane = (edges + random.normal(0, 9, (21, 25))).clip(0, 255).astype(np.uint8)
+    ours = PostFilter({name.removeprefix("post."): array for name, array in arrays.items()})
+    for rate in (5, 83, 250):
+        for found, kind in zip(ours((plane, plane, plane), rate), KINDS, strict=True):
+            np.testing.assert_array_equal(found, filtered(arrays, plane, kind, rate // 16))
 
 
 def test_a_still(model, weights):

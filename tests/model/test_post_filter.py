@@ -91,57 +91,6 @@ def test_threads_change_nothing() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_sample_by_hand() -> None:
-    """The rule of docs/format.md, written down once more for a single sample in the middle and one at the edge."""
-    arrays = made_up(3)
-    plane = picture(20, 24, seed=4)[0]
-    limits, filters = arrays["limit.luma"][5].astype(int), arrays["filter.luma"][5].astype(int)
-    cuts = arrays["cut.luma"][5].tolist()
-
-    def p(i: int, j: int) -> int:
-        return int(plane[min(max(i, 0), 19), min(max(j, 0), 23)])
-
-    offsets = [
-        (0, 1),
-        (0, 2),
-        (0, 3),
-        (1, -2),
-        (1, -1),
-        (1, 0),
-        (1, 1),
-        (1, 2),
-        (2, -1),
-        (2, 0),
-        (2, 1),
-        (3, 0),
-    ]
-    found = PostFilter(arrays)((plane, plane, plane), 5 * 16 + 3)[0]
-    for i, j in ((9, 12), (0, 23), (19, 0), (6, 7)):
-        top, left = i // 2 * 2 - 2, j // 2 * 2 - 2
-        s = [
-            sum(
-                abs(2 * p(m, n) - p(m - a, n - b) - p(m + a, n + b))
-                for m in range(top, top + 6)
-                for n in range(left, left + 6)
-            )
-            for a, b in ((0, 1), (1, 0), (1, 1), (1, -1))
-        ]
-        straight = max(s[:2]) * min(s[2:]) >= max(s[2:]) * min(s[:2])
-        pair = s[:2] if straight else s[2:]
-        which = (0 if straight else 2) + (0 if pair[0] >= pair[1] else 1)
-        most, least = max(pair), min(pair)
-        direction = 0 if most == 0 or 4 * most < 6 * least else (1 if 4 * most < 12 * least else 5) + which
-        phase = 2 * (i // 2 % 4 in (0, 3)) + (j // 2 % 4 in (0, 3))
-        w = filters[180 * phase + 9 * int((limits <= s[0] + s[1]).sum()) + direction]
-        total = 0
-        for t, (a, b) in enumerate(offsets):
-            d, e = p(i + a, j + b) - p(i, j), p(i - a, j - b) - p(i, j)
-            total += int(w[3 * t]) * (d + e)
-            for q, cut in enumerate(cuts, 1):
-                total += int(w[3 * t + q]) * (min(max(d, -cut), cut) + min(max(e, -cut), cut))
-        assert found[i, j] == min(max(p(i, j) + ((total + 512) >> 10), 0), 255), (i, j)
-
-
 def test_a_flat_plane_and_a_filter_of_zeros_change_nothing() -> None:
     flat = np.full((30, 40), 77, np.uint8)
     np.testing.assert_array_equal(PostFilter(made_up())((flat, flat, flat), 9)[0], flat)
@@ -161,7 +110,7 @@ def test_every_class_exists_and_none_beyond() -> None:
     assert found.min() >= 0
     assert found.max() < 4 * SHAPES
     assert set(np.unique(found % 9)) == set(range(9))
-    assert around(samples, np.array([2, 9], np.int32)).shape == (FEATURES, 256, 256)
+    assert np.stack(list(around(samples, np.array([2, 9], np.int32)))).shape == (FEATURES, 256, 256)
     assert [node_of(index) for index in (0, 15, 16, 255)] == [0, 0, 1, 15]
 
 
@@ -172,6 +121,12 @@ def test_a_damaged_model_file_is_told(hall_frames: list[Frame]) -> None:
             PostFilter({k: v for k, v in arrays.items() if k != name})
         with pytest.raises(ModelError, match=name):
             PostFilter(arrays | {name: arrays[name][:-1]})
+    for name, spoiled in (
+        ("limit.luma", arrays["limit.luma"][:, ::-1]),
+        ("cut.chroma", 0 * arrays["cut.chroma"]),
+    ):
+        with pytest.raises(ModelError, match=name):
+            PostFilter(arrays | {name: spoiled})
     whole = Checkpoint.load(WEIGHTS / "mae-fast.safetensors")
     rest = {k: v for k, v in whole.arrays.items() if not k.startswith("post.")}
     with pytest.raises(ModelError, match=r"filter\.luma is missing"):

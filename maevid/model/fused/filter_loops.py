@@ -9,20 +9,27 @@ import numpy as np
 import numpy.typing as npt
 
 from maevid.jit import loop, readable, types
+from maevid.model.post_filter import (
+    BLOCK,
+    CLEAR,
+    DIRECTIONS,
+    FEATURES,
+    MARGIN,
+    SHAPES,
+    TAPS,
+    UNIT_BITS,
+    WEAK,
+)
 
 Samples = npt.NDArray[np.int16]
 Whole = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]
 
-_MARGIN = 4
-_PAIRS = 12
-_FEATURES = 3 * _PAIRS
-_SHAPES = 180
 _TILE = 256
 """Samples of a row whose coefficients fit in the processor's first cache."""
-# Offsets down and right of each pair of neighbours, in the order of TAPS.
-_DOWN = np.array((0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3))
-_RIGHT = np.array((1, 2, 3, -2, -1, 0, 1, 2, -1, 0, 1, 0))
+_DOWN, _RIGHT = TAPS[:, 0].copy(), TAPS[:, 1].copy()
+_HALF = np.int32(1 << (UNIT_BITS - 1))
+_DIRECTIONS = np.int32(DIRECTIONS)
 
 
 def _changes_of(samples: Samples, at: int, out: Whole) -> None:
@@ -68,11 +75,11 @@ def _classes_of(across: Whole, down: Whole, falling: Whole, rising: Whole, limit
         straight = most * least_aslant >= most_aslant * least
         which = np.int32(down[c] > across[c]) if straight else np.int32(2) + np.int32(rising[c] > falling[c])
         most, least = (most, least) if straight else (most_aslant, least_aslant)
-        clear = np.int32(1) + np.int32(4) * np.int32(4 * most >= 12 * least)
-        out[c] = clear + which if most > 0 and 4 * most >= 6 * least else np.int32(0)
+        clear = np.int32(1) + np.int32(4) * np.int32(4 * most >= CLEAR * least)
+        out[c] = clear + which if most > 0 and 4 * most >= WEAK * least else np.int32(0)
     for limit in limits:
         for c in range(len(out)):
-            out[c] += np.int32(9) * np.int32(across[c] + down[c] >= limit)
+            out[c] += _DIRECTIONS * np.int32(across[c] + down[c] >= limit)
 
 
 def _filter_row(
@@ -80,12 +87,12 @@ def _filter_row(
 ) -> None:
     """Samples from ``start`` on of row ``at`` of the padded plane, with their coefficients (36, samples)."""
     count = len(change)
-    margin = _MARGIN + start
+    margin = MARGIN + start
     small, large = np.int16(cuts[0]), np.int16(cuts[1])
     least, less = np.int16(-small), np.int16(-large)
     row = samples[at, margin : margin + count]
-    change[:] = 512
-    for t in range(_PAIRS):
+    change[:] = _HALF
+    for t in range(len(_DOWN)):
         left, right = margin - _RIGHT[t], margin + _RIGHT[t]
         before = samples[at - _DOWN[t], left : left + count]
         after = samples[at + _DOWN[t], right : right + count]
@@ -99,26 +106,26 @@ def _filter_row(
             change[j] += np.int32(whole[j]) * np.int32(both)
             change[j] += np.int32(narrow[j]) * np.int32(little) + np.int32(wide[j]) * np.int32(more)
     for j in range(len(out)):
-        out[j] = min(max(row[j] + (change[j] >> 10), 0), 255)
+        out[j] = min(max(row[j] + (change[j] >> UNIT_BITS), 0), 255)
 
 
 def _filter_rows(
     samples: Samples, limits: Whole, cuts: Whole, filters: Samples, out: Bytes, start: int, end: int
 ) -> None:
     height = out.shape[0]
-    count = samples.shape[1] - 2 * _MARGIN
+    count = samples.shape[1] - 2 * MARGIN
     upper, lower = np.empty((4, count + 6), np.int32), np.empty((4, count + 6), np.int32)
     sums = np.empty((4, 3, count // 2 + 2), np.int32)
     cells = np.empty((4, count // 2 + 2), np.int32)
     column, around = np.empty(count // 2 + 2, np.int32), np.empty((4, count // 2), np.int32)
     found = np.empty(count // 2, np.int32)
-    weights, change = np.empty((_FEATURES, _TILE), np.int16), np.empty(_TILE, np.int32)
+    weights, change = np.empty((FEATURES, _TILE), np.int16), np.empty(_TILE, np.int32)
     # Both samples of a cell in a row have its coefficients: stored as one number.
     doubled = (filters.astype(np.int32) & np.int32(0xFFFF)) * np.int32(0x10001)
     pairs = weights.view(np.int32)
     for r in range(start - 1, end + 1):
-        _changes_of(samples, _MARGIN + 2 * r, upper)
-        _changes_of(samples, _MARGIN + 2 * r + 1, lower)
+        _changes_of(samples, MARGIN + 2 * r, upper)
+        _changes_of(samples, MARGIN + 2 * r + 1, lower)
         _cells_of(upper, lower, cells)
         sums[:, (r + 1) % 3] = cells
         if r > start:
@@ -126,18 +133,18 @@ def _filter_rows(
                 _around(sums[d], column, around[d])
             _classes_of(around[0], around[1], around[2], around[3], limits, found)
             # Only luma, whose classes are more, has blocks with cells within.
-            upright = _SHAPES * ((r % 4 < 2) * 2) if len(filters) > _SHAPES else 0
-            aside = _SHAPES if len(filters) > _SHAPES else 0
+            aside = SHAPES if len(filters) > SHAPES else 0
+            upright = 2 * aside * (r % BLOCK < 2)
             for tile in range(0, count, _TILE):
                 size = min(_TILE, count - tile)
                 for c in range(size // 2):
                     cell = tile // 2 + c
-                    chosen = doubled[found[cell] + upright + aside * ((cell + 1) % 4 < 2)]
-                    for t in range(_FEATURES):
+                    chosen = doubled[found[cell] + upright + aside * ((cell + 1) % BLOCK < 2)]
+                    for t in range(FEATURES):
                         pairs[t, c] = chosen[t]
                 for i in range(2 * r - 2, min(2 * r, height)):
                     line = out[i, tile : tile + size]
-                    _filter_row(samples, _MARGIN + i, tile, weights, cuts, change[:size], line)
+                    _filter_row(samples, MARGIN + i, tile, weights, cuts, change[:size], line)
 
 
 _read, _read_limits = readable(types.int16, 2), readable(types.int32)
