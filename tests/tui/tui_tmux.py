@@ -17,7 +17,13 @@ DEMO = HERE / "tui_demo.py"
 needs_tmux = pytest.mark.skipif(
     shutil.which("tmux") is None, reason="tmux is not installed (apt-get install tmux)"
 )
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1]), "LC_ALL": "C.UTF-8"}
+_SIZE = ("LINES", "COLUMNS")
+"""Readline, which pytest's workers import, exports the size of their terminal: an app would take it for its own."""
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in _SIZE} | {
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": str(HERE.parents[1]),
+    "LC_ALL": "C.UTF-8",
+}
 
 
 class Terminal:
