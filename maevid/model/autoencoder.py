@@ -13,6 +13,7 @@ from maevid.model.config import ModelConfig
 from maevid.model.conv_gdn import ConvAnalysis, ConvSynthesis
 from maevid.model.factorized import FactorizedModel, NoHyperAnalysis
 from maevid.model.integer import ExactModule, round_to
+from maevid.model.lapping import Lapping, forward_changes, inverse_changes, overlapped
 from maevid.model.likelihood import gaussian_bits, laplace_bits
 from maevid.model.modulation import Modulation
 from maevid.model.prior import SKIP_BELOW, EntropyModel, HyperAnalysis, anchor_mask, scale_of_index
@@ -50,6 +51,7 @@ class ModulatedAutoencoder(nn.Module):
         else:
             self.representation = Rgb()
             self.analysis, self.synthesis = ConvAnalysis(config), ConvSynthesis(config)
+        self.lapping = Lapping() if config.lapped else None
         modulated = config.modulation != "none"
         self.modulation_y = Modulation(config.latents) if modulated else None
         self.demodulation_y = Modulation(config.latents) if modulated else None
@@ -91,6 +93,7 @@ class ModulatedAutoencoder(nn.Module):
             input=start[:, None] if early else None,
             hyper=None if added is None else added(position),
             hyper_gain=None if scale is None else scale(position),
+            lapping=None if self.lapping is None else self.lapping(position),
         )
 
     def _last_gain(self, modulation: Modulation | None, position: Tensor, start: Tensor) -> Tensor:
@@ -112,14 +115,26 @@ class ModulatedAutoencoder(nn.Module):
         source = self.representation.pack(y, u, v).contiguous(memory_format=torch.channels_last)
         position = self.position(lam)
         gains = self.gains(position)
-        latents = self.analysis(source - 0.5, gains)
+        latents = self.analyse(source - 0.5, gains)
         z = self.hyper_analysis(latents, gains)
         # In half precision the exact layers would not be exact.
         with torch.autocast(latents.device.type, enabled=False) if self.entropy.exact else nullcontext():
             bits_y, bits_z, decoded_latents = self._rate(latents, z, position, gains, noise=noise)
 
-        decoded = self.synthesis(decoded_latents, gains) + 0.5
+        decoded = self.synthesise(decoded_latents, gains) + 0.5
         return TrainingOutput(bits_y, bits_z, decoded, source)
+
+    def analyse(self, source: Tensor, gains: Gains) -> Tensor:
+        """A representation (B, ·, h, w) around zero to unrounded latents (B, M, ·, ·) in quantiser units."""
+        if gains.lapping is not None:
+            source = overlapped(source, forward_changes(gains.lapping))
+        latents: Tensor = self.analysis(source, gains)
+        return latents
+
+    def synthesise(self, latents: Tensor, gains: Gains) -> Tensor:
+        """Decoded latents to a representation around zero."""
+        decoded: Tensor = self.synthesis(latents, gains)
+        return decoded if gains.lapping is None else overlapped(decoded, inverse_changes(gains.lapping))
 
     def _rate(
         self, latents: Tensor, z: Tensor, position: Tensor, gains: Gains, *, noise: bool

@@ -15,7 +15,7 @@ Transform = Literal["blocks", "conv-gdn"]
 Units = Literal["samples", "quantiser"]
 
 RATE_INDICES = 256
-_LATER = {"units", "width_16", "activation_bits", "post_filter"}
+_LATER = {"units", "width_16", "activation_bits", "post_filter", "lapped"}
 """Fields that the first published models do not have; their defaults are what those models did."""
 
 
@@ -28,8 +28,9 @@ class ModelConfig:
     ``hyper_latents`` the number of channels of z. λ runs from ``lambda_min`` to ``lambda_max``;
     ``plane_weights`` weigh the mean squared errors of Y, U and V in the loss and sum to 1. ``units`` says whether the
     transforms' features count samples or quantiser steps, ``width_16`` is the width of the branches at 1/16 (0: M), and
-    ``activation_bits`` the precision of the entropy networks' activations. ``post_filter`` says of
-    a model file that it has the filters of :mod:`maevid.model.post_filter`, which are fitted to the trained network.
+    ``activation_bits`` the precision of the entropy networks' activations. ``lapped`` says that blocks overlap
+    (:mod:`maevid.model.lapping`), ``post_filter`` of a model file that it has the filters of
+    :mod:`maevid.model.post_filter`, which are fitted to the trained network.
     """
 
     name: str = "mae"
@@ -49,6 +50,7 @@ class ModelConfig:
     width_16: int = 0
     activation_bits: int = 8
     post_filter: bool = False
+    lapped: bool = False
 
     def __post_init__(self) -> None:
         for choice, allowed in (
@@ -73,6 +75,8 @@ class ModelConfig:
             )
         if self.transform == "conv-gdn" and self.units != "samples":
             raise ModelError(f"model {self.name}: features of conv-gdn count samples")
+        if self.transform == "conv-gdn" and self.lapped:
+            raise ModelError(f"model {self.name}: conv-gdn has no blocks that could overlap")
 
     @property
     def activation_step(self) -> float:
@@ -141,7 +145,13 @@ def _paper_configs() -> Iterator[ModelConfig]:
 
 CONFIGS: dict[str, ModelConfig] = {
     "mae": ModelConfig(
-        latents=320, width_16=192, hyper=224, lambda_max=2.0, units="quantiser", activation_bits=9
+        latents=320,
+        width_16=192,
+        hyper=224,
+        lambda_max=2.0,
+        units="quantiser",
+        activation_bits=9,
+        lapped=True,
     ),
     "mae-fast": ModelConfig(
         name="mae-fast",
@@ -154,6 +164,7 @@ CONFIGS: dict[str, ModelConfig] = {
         lambda_max=2.0,
         units="quantiser",
         activation_bits=9,
+        lapped=True,
     ),
     **{config.name: config for config in _paper_configs()},
 }

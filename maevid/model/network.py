@@ -68,7 +68,7 @@ class Network:
         self._post_filter = checkpoint.post_filter
         self._analysis: Callable[[Tensor, Gains], Tensor] = self._analyse_unfused
         self._hyper_analysis: Callable[[Tensor, Gains], Tensor] = self.model.hyper_analysis
-        self._synthesis: Callable[[Tensor, Gains], Tensor] = self.model.synthesis
+        self._synthesis: Callable[[Tensor, Gains], Tensor] = self.model.synthesise
         self._entropy: FusedEntropy | EntropyModel | FactorizedModel = self.model.entropy
         self._load, self._levels = self._load_unfused, self._levels_unfused
         self._quantise = self._quantise_unfused
@@ -101,7 +101,7 @@ class Network:
                     FusedAnalysis(model.analysis),
                     FusedSynthesis(model.synthesis),
                 )
-                self._load, self._levels = planes.load, planes.levels
+                self._load, self._levels = planes.load, self._levels_fused
             if isinstance(model.hyper_analysis, HyperAnalysis):
                 self._hyper_analysis = FusedHyperAnalysis(model.hyper_analysis)
 
@@ -153,8 +153,7 @@ class Network:
             return self._analysis(source, self._rows(rate_indices))
 
     def _analyse_unfused(self, source: Tensor, gains: Gains) -> Tensor:
-        latents: Tensor = self.model.analysis(source - 0.5, gains)
-        return latents
+        return self.model.analyse(source - 0.5, gains)
 
     @torch.inference_mode()
     def quantise(self, latents: Tensor, rate_indices: Tensor) -> Quantised:
@@ -245,7 +244,7 @@ class Network:
         self, decoded: Tensor, rate_indices: Tensor, height: int, width: int
     ) -> list[tuple[Plane, Plane, Plane]]:
         """8-bit planes, cropped to ``height`` × ``width`` luma samples, filtered. What ``decoded`` holds is lost."""
-        return self.filtered(self._levels(decoded, height, width), rate_indices)
+        return self.filtered(self._levels(decoded, rate_indices, height, width), rate_indices)
 
     def filtered(
         self, pictures: list[tuple[Plane, Plane, Plane]], rate_indices: Tensor
@@ -258,7 +257,19 @@ class Network:
             for planes, index in zip(pictures, rate_indices.tolist(), strict=True)
         ]
 
-    def _levels_unfused(self, decoded: Tensor, height: int, width: int) -> list[tuple[Plane, Plane, Plane]]:
+    def _levels_fused(
+        self, decoded: Tensor, rate_indices: Tensor, height: int, width: int
+    ) -> list[tuple[Plane, Plane, Plane]]:
+        from maevid.model.fused import laps, planes
+
+        lapping = self._gains.lapping
+        if lapping is None:
+            return planes.levels(decoded, height, width)
+        return laps.levels(decoded, lapping[rate_indices], height, width)
+
+    def _levels_unfused(
+        self, decoded: Tensor, rate_indices: Tensor, height: int, width: int
+    ) -> list[tuple[Plane, Plane, Plane]]:
         planes = []
         for number, plane in enumerate(self.model.representation.levels(decoded.add_(0.5))):
             rows, columns = (height, width) if number == 0 else ((height + 1) // 2, (width + 1) // 2)

@@ -24,7 +24,8 @@ class Gains:
     ``quantiser`` is the last of the analysis and ``dequantiser`` the first of the synthesis, (B, M). The best step
     for λ is in them; where the features are in quantiser units it is in ``input`` (B, 1) instead, which is taken back
     before the last layer of the synthesis. ``analysis`` and ``synthesis`` are the stages within, none without
-    modulation at every stage. ``hyper`` is added in the hyper-analysis, ``hyper_gain`` its output's gain.
+    modulation at every stage. ``hyper`` is added in the hyper-analysis, ``hyper_gain`` its output's gain. ``lapping``
+    are the matrices over the blocks' edges (:class:`~maevid.model.lapping.Lapping`), which are no gains.
     """
 
     quantiser: Tensor
@@ -34,10 +35,11 @@ class Gains:
     input: Tensor | None = None
     hyper: Tensor | None = None
     hyper_gain: Tensor | None = None
+    lapping: Tensor | None = None
 
     def tables(self) -> list[Tensor]:
         """Every table that is there, in the order of :meth:`map`."""
-        maybe = (self.input, self.hyper, self.hyper_gain)
+        maybe = (self.input, self.hyper, self.hyper_gain, self.lapping)
         always = (self.quantiser, self.dequantiser, *self.analysis, *self.synthesis)
         return [*always, *(table for table in maybe if table is not None)]
 
@@ -55,6 +57,7 @@ class Gains:
             one(self.input),
             one(self.hyper),
             one(self.hyper_gain),
+            one(self.lapping),
         )
 
 

@@ -202,6 +202,16 @@ def filtered(arrays: dict[str, np.ndarray], plane: np.ndarray, kind: str, node: 
     return out
 
 
+def apart(plane: np.ndarray, change: np.ndarray) -> None:
+    """Undo the overlap of blocks that lie beside each other, in place."""
+    k = len(change)
+    for c in range(2 * k, plane.shape[1], 2 * k):
+        before, behind = plane[:, c - k : c][:, ::-1], plane[:, c : c + k]
+        more = (before - behind) @ change.T
+        before += more
+        behind -= more
+
+
 class Model:
     """A model file, and the decoding of packets with it."""
 
@@ -220,6 +230,7 @@ class Model:
             "width_16": 0,
             "activation_bits": 8,
             "post_filter": False,
+            "lapped": False,
             **json.loads(metadata["config"]),
         }
         self.step = 2.0 ** (4 - self.config["activation_bits"])
@@ -301,11 +312,16 @@ class Model:
         for number in range(config["blocks_8"]):
             x = self.block(f"synthesis.blocks_8.{number}", x)
         x = self.float("synthesis.output", x * shrink if quantiser else x)
-        samples = np.clip(rounded(255 * (x + 0.5), 1), 0, 255).astype(np.uint8)
+        planes = [shuffle(x[:64], 8)[0], shuffle(x[64:80], 4)[0], shuffle(x[80:], 4)[0]]
+        if config["lapped"]:
+            for plane, kind, k in zip(planes, KINDS, (8, 4, 4), strict=True):
+                matrix = np.eye(k) + self.value(f"lapping.condition_{kind}", r).reshape(k, k)
+                for turned in (plane, plane.T):
+                    apart(turned, (np.linalg.inv(matrix) - np.eye(k)) / 2)
         half = (packet.height + 1) // 2, (packet.width + 1) // 2
-        planes = shuffle(samples[:64], 8), shuffle(samples[64:80], 4), shuffle(samples[80:], 4)
         sizes = (packet.height, packet.width), half, half
-        return [plane[0, :rows, :columns] for plane, (rows, columns) in zip(planes, sizes, strict=True)]
+        samples = [np.clip(rounded(255 * (plane + 0.5), 1), 0, 255).astype(np.uint8) for plane in planes]
+        return [plane[:rows, :columns] for plane, (rows, columns) in zip(samples, sizes, strict=True)]
 
     def picture(self, packet: Packet) -> list[np.ndarray]:
         """Y, U and V."""
@@ -320,11 +336,14 @@ class Model:
         return (depthwise if weight.ndim == 4 else pointwise)(x, weight, bias)
 
     def gain(self, name: str, rate: int) -> np.ndarray:
-        name = f"float.{name}.log_gain"
+        return np.exp(self.value(f"{name}.log_gain", rate))[:, None, None]
+
+    def value(self, name: str, rate: int) -> np.ndarray:
+        name = f"float.{name}"
         part = {k: self.arrays[f"{name}.{k}"].astype(np.float64) for k in ("hidden.weight", "hidden.bias")}
         hidden = np.maximum(0, part["hidden.weight"][:, 0] * (2 * rate / 255 - 1) + part["hidden.bias"])
         out = self.arrays[f"{name}.out.weight"].astype(np.float64) @ hidden
-        return np.exp(out + self.arrays[f"{name}.out.bias"].astype(np.float64))[:, None, None]
+        return out + self.arrays[f"{name}.out.bias"].astype(np.float64)
 
     def block(self, name: str, x: np.ndarray) -> np.ndarray:
         def seen(x: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ def _features(model: ModulatedAutoencoder, batch: Batch, *, exact: bool) -> Tens
     assert isinstance(entropy, EntropyModel)
     position = torch.linspace(-0.8, 0.5, len(batch[0]))
     gains = model.gains(position)
-    latents = model.analysis(model.representation.pack(*batch) - 0.5, gains)
+    latents = model.analyse(model.representation.pack(*batch) - 0.5, gains)
     z = torch.round(model.hyper_analysis(latents, gains))
     entropy.set_exact(exact)
     features = entropy.features(z, entropy.conditions(position, model.log_gain(gains)), *latents.shape[-2:])

@@ -24,13 +24,13 @@ _LN_2, _SIGN = _F(np.log(2)), np.uint16(0x8000)
 _ONE_BITS, _FRACTION, _BIAS = np.int32(127 << 23), np.int32(0x7FFFFF), _F(127)
 
 
-def _narrow(value: float) -> np.uint16:
+def narrow(value: float) -> np.uint16:
     """The bits of float32 rounded to bfloat16, halves to even; not for NaN."""
     bits = np.float32(value).view(np.uint32)
     return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
 
-def _widen(bits: np.uint16) -> np.float32:
+def widen(bits: np.uint16) -> np.float32:
     return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
 
 
@@ -46,17 +46,17 @@ def _accumulate(
         picture = p // per
         if change.size:
             for c in range(channels):
-                x[p, c] += _widen(change[p, c])
+                x[p, c] += widen(change[p, c])
         if gain.size:
             for c in range(channels):
                 x[p, c] *= gain[picture, c]
         if seen.size:
             if companded:
                 for c in range(channels):
-                    seen[p, c] = _narrow(x[p, c] / np.sqrt(_ONE + abs(x[p, c])))
+                    seen[p, c] = narrow(x[p, c] / np.sqrt(_ONE + abs(x[p, c])))
             else:
                 for c in range(channels):
-                    seen[p, c] = _narrow(x[p, c])
+                    seen[p, c] = narrow(x[p, c])
 
 
 def _unshuffle(x: Halves, width: int, out: Halves, start: int, end: int) -> None:
@@ -79,10 +79,10 @@ def _shuffle(x: Halves, width: int, out: Floats, start: int, end: int) -> None:
     for p in range(start, end):
         corner = p // half * 2 * width + p % half * 2
         for c in range(channels):
-            out[corner, c] = _widen(x[p, 4 * c])
-            out[corner + 1, c] = _widen(x[p, 4 * c + 1])
-            out[corner + width, c] = _widen(x[p, 4 * c + 2])
-            out[corner + width + 1, c] = _widen(x[p, 4 * c + 3])
+            out[corner, c] = widen(x[p, 4 * c])
+            out[corner + 1, c] = widen(x[p, 4 * c + 1])
+            out[corner + width, c] = widen(x[p, 4 * c + 2])
+            out[corner + width + 1, c] = widen(x[p, 4 * c + 3])
 
 
 def _magnitudes(y: Floats, out: Halves, start: int, end: int) -> None:
@@ -97,13 +97,13 @@ def _magnitudes(y: Floats, out: Halves, start: int, end: int) -> None:
             for k in range(5, -1, -1):
                 curve = curve * fraction + _LOG[k]
             exponent = _F(np.int32(bits >> np.int32(23))) - _BIAS
-            plain[c] = _narrow(_LN_2 * (exponent + fraction * curve))
+            plain[c] = narrow(_LN_2 * (exponent + fraction * curve))
         for c in range(channels):
             # The sign's bit is where bfloat16 has it, too; of -0 it does not count.
             signed[c] = plain[c] | _SIGN if source[c] < 0 else plain[c]
 
 
-_narrow, _widen = inlined(_narrow), inlined(_widen)
+narrow, widen = inlined(narrow), inlined(widen)
 _floats, _read = types.float32[:, ::1], readable(types.float32, 2)
 _halves, _read_halves = types.uint16[:, ::1], readable(types.uint16, 2)
 _size = types.int64

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maevid.model.fused import compiled
+from maevid.model.fused.laps import lap
 from maevid.model.fused.places import NO_FLOATS, NO_HALVES, numbers, pictures, places
 from maevid.model.integer import LEAKY_SLOPE
 from maevid.model.layers import Depthwise, Pointwise, ResidualBlock
@@ -120,6 +121,8 @@ class FusedAnalysis:
     def __call__(self, blocks: Tensor, gains: Gains) -> Tensor:
         """Blocks (B, 96, h, w) of samples around zero, bfloat16, to latents (B, M, h/2, w/2) in quantiser units."""
         assert gains.input is not None
+        if gains.lapping is not None:
+            blocks = lap(blocks, gains.lapping)
         first = sum(gains.analysis, gains.input)
         x = _features(self.input(blocks))
         seen = _accumulate(x, log_gain=first.expand(-1, x.shape[1]), companded=bool(self.blocks_8))
@@ -139,7 +142,7 @@ class FusedSynthesis:
         self.blocks_16, self.blocks_8 = _blocks(synthesis.blocks_16), _blocks(synthesis.blocks_8)
 
     def __call__(self, latents: Tensor, gains: Gains) -> Tensor:
-        """Latents (B, M, h, w) to blocks (B, 96, 2h, 2w), bfloat16."""
+        """Latents (B, M, h, w) to blocks (B, 96, 2h, 2w), bfloat16, as they are before their overlap is undone."""
         assert gains.input is not None
         x = latents.clone(memory_format=torch.channels_last)
         seen = _accumulate(x, log_gain=gains.dequantiser, companded=bool(self.blocks_16))
