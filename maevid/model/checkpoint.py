@@ -8,8 +8,8 @@ Layout of the tensors:
 * ``offset.<name>``: int32 (256, channels), what a rate index adds in the entropy networks, in steps of 1/64
   (hidden layers) and 1/8 (``scale_index``), and the table number of each hyper-latent (``hyper_index``);
 * ``tables.<name>``: the frequency tables;
-* ``post.filter.<plane>`` int16, ``post.limit.<plane>``, ``post.cut.<plane>`` int32: the post filter's, of a model that
-  has one (:class:`~maevid.model.post_filter.PostFilter`).
+* ``post.filter.<plane>`` int16, ``post.limit.<plane>``, ``post.cut.<plane>``, ``post.guide.chroma`` int32: the post
+  filter's, of a model that has one (:class:`~maevid.model.post_filter.PostFilter`).
 
 The metadata hold the configuration and, as free text, how the model was trained. The model's identity is the
 SHA-256 over configuration, names, types, shapes and bytes, so it does not depend on the file's layout.

@@ -66,17 +66,19 @@ def _changes(row: Tensor) -> tuple[Tensor, Tensor]:
 
 def _across(plane: Tensor, change: Tensor) -> Tensor:
     """``change`` (B, K, K) over the edges between blocks of 2K × 2K samples of (B, 1, H, W), upright and level ones."""
-    level = _along(plane, change)
-    return _along(level.transpose(-1, -2), change).transpose(-1, -2)
-
-
-def _along(plane: Tensor, change: Tensor) -> Tensor:
-    batch, _, height, width = plane.shape
     k = change.shape[-1]
-    edges = width // (2 * k) - 1
-    groups = plane[..., k : width - k].reshape(batch, height * edges, 2 * k)
-    before, behind = groups[..., :k], groups[..., k:]
-    # The one half of each difference's change goes to each side: x + e, its mirror image - e.
-    more = (before.flip(-1) - behind) @ change.transpose(1, 2)
-    within = torch.cat((before + more.flip(-1), behind - more), -1).view(batch, 1, height, width - 2 * k)
-    return torch.cat((plane[..., :k], within, plane[..., width - k :]), -1)
+    # d = differences · x, and half of a difference's change goes to each side: x + differencesᵀ · change · d.
+    identity = torch.eye(k, dtype=change.dtype, device=change.device)
+    differences = torch.cat((identity.flip(0), -identity), 1)
+    matrix = torch.eye(2 * k, dtype=change.dtype, device=change.device) + differences.T @ change @ differences
+    return _along(_along(plane, matrix).transpose(-1, -2), matrix).transpose(-1, -2)
+
+
+def _along(plane: Tensor, matrix: Tensor) -> Tensor:
+    # Products, and no mirrored indices: TorchInductor took minutes to simplify those.
+    batch, _, height, width = plane.shape
+    side = matrix.shape[-1]
+    half = side // 2
+    groups = plane[..., half : width - half].reshape(batch, height * (width // side - 1), side)
+    within = (groups @ matrix.transpose(1, 2)).view(batch, 1, height, width - side)
+    return torch.cat((plane[..., :half], within, plane[..., width - half :]), -1)

@@ -7,16 +7,18 @@ changes most, and how clearly; and for luma, whether it lies at an edge of its b
 of 12 pairs of neighbours with three coefficients each: of their differences from the sample, and of these cut to a
 quarter of a quantiser step and to a whole one, which tells noise from edges. They are fitted by least squares to
 training pictures (:mod:`maevid.training.filtering`) and part of the model, for 16 ranges of rate indices, and for luma
-and chroma. A packet holds nothing for it, and the encoder does without it.
+and chroma. Chroma's filters have two features more, which luma gives (:mod:`maevid.model.guide`). A packet holds
+nothing for it, and the encoder does without it.
 
 After the nonlinear adaptive loop filter of VVC, which sends its filters (Karczewicz et al., "VVC In-Loop Filters", IEEE
-TCSVT 31(10), 2021). All arithmetic is on integers: the same on every machine.
+TCSVT 31(10), 2021). All arithmetic but the guide's is on integers: the same on every machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ import numpy.typing as npt
 from maevid.errors import ModelError
 from maevid.model.bounds import taken
 from maevid.model.config import RATE_INDICES
+from maevid.model.guide import RADII, departures, guiding
 from maevid.model.workers import share
 from maevid.video.frame import Plane
 
@@ -52,10 +55,13 @@ TAPS = np.array(
 """Offsets (down, right) of the pairs of neighbours, (12, 2): a coefficient serves both."""
 CUTS = 2
 FEATURES = (1 + CUTS) * len(TAPS)
+"""Of a plane without a guide."""
+GUIDE = "guide.chroma"
 UNIT_BITS = 10
 """Coefficients count 1/1024."""
 MARGIN = 4
 """Samples around a plane that are looked at, and repeat its edge."""
+_NO_GUIDE, _NO_RIDGES = np.empty((0, 0), np.int16), np.empty(0, np.int32)
 WEAK, CLEAR = 6, 12
 """Quarters of the ratio of the largest to the smallest of two sums, from which on there is a direction."""
 
@@ -65,14 +71,21 @@ class PostFilter:
 
     For each of ``luma`` and ``chroma``: ``filter.<plane>`` int16 (NODES, PHASES · SHAPES, 36), in 1/1024,
     ``limit.<plane>`` int32 (NODES, ACTIVITIES - 1), ascending: a cell's activity is how many of them its sum reaches;
-    and ``cut.<plane>`` int32 (NODES, 2), the levels that differences are cut to, 1..255.
+    and ``cut.<plane>`` int32 (NODES, 2), the levels that differences are cut to, 1..255. Where there is
+    ``guide.chroma`` int32 (NODES, 2), at least 1, chroma is guided by it and has 38 coefficients.
     Raises ModelError for arrays that are missing, of another type or shape, or do not hold this.
     """
 
     def __init__(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         self._arrays: dict[str, npt.NDArray[Any]] = {}
+        self._guided = GUIDE in arrays
+        if self._guided:
+            self._arrays[GUIDE] = taken(arrays, GUIDE, np.int32, (NODES, len(RADII)))
+            if self._arrays[GUIDE].min() < 1:
+                raise ModelError(f"model file is damaged: {GUIDE} is not positive")
         for name, phases in PHASES.items():
-            filters = taken(arrays, f"filter.{name}", np.int16, (NODES, phases * SHAPES, FEATURES))
+            count = FEATURES + (len(RADII) if self._guided and name == "chroma" else 0)
+            filters = taken(arrays, f"filter.{name}", np.int16, (NODES, phases * SHAPES, count))
             limits = taken(arrays, f"limit.{name}", np.int32, (NODES, ACTIVITIES - 1))
             cuts = taken(arrays, f"cut.{name}", np.int32, (NODES, CUTS))
             if (np.diff(limits) < 0).any():
@@ -89,13 +102,17 @@ class PostFilter:
 
     def __call__(self, planes: tuple[Plane, Plane, Plane], rate_index: int) -> tuple[Plane, Plane, Plane]:
         """Planes Y, U, V of a picture that was coded at ``rate_index``, uint8 of any size, filtered."""
+        node = node_of(rate_index)
+        guides = [_NO_GUIDE, _NO_GUIDE, _NO_GUIDE]
+        if self._guided:
+            guides[1:] = [padded(guiding(planes[0]))] * 2
         y, u, v = (
-            self._filtered(plane, name, node_of(rate_index))
-            for plane, name in zip(planes, KINDS, strict=True)
+            self._filtered(plane, name, node, guide)
+            for plane, name, guide in zip(planes, KINDS, guides, strict=True)
         )
         return y, u, v
 
-    def _filtered(self, plane: Plane, name: str, node: int) -> Plane:
+    def _filtered(self, plane: Plane, name: str, node: int, guide: npt.NDArray[np.int16]) -> Plane:
         out = np.empty_like(plane)
         work = partial(
             self._run,
@@ -103,6 +120,8 @@ class PostFilter:
             self._arrays[f"limit.{name}"][node],
             self._arrays[f"cut.{name}"][node],
             self._arrays[f"filter.{name}"][node],
+            guide,
+            self._arrays[GUIDE][node] if len(guide) else _NO_RIDGES,
             out,
         )
         rows = -(-plane.shape[0] // 2)
@@ -192,21 +211,30 @@ def _interpreted(
     limits: npt.NDArray[np.int32],
     cuts: npt.NDArray[np.int32],
     filters: npt.NDArray[np.int16],
+    guide: npt.NDArray[np.int16],
+    ridges: npt.NDArray[np.int32],
     out: Plane,
     start: int,
     end: int,
 ) -> None:
-    """Filter rows of cells from ``start`` to ``end`` of a padded plane into ``out``."""
-    part = samples[2 * start : 2 * end + 2 * MARGIN]
+    """Filter rows of cells from ``start`` to ``end`` of a padded plane into ``out``.
+
+    ``guide`` is as large, and empty where there is none.
+    """
+    rows = slice(2 * start, 2 * end + 2 * MARGIN)
+    part = samples[rows]
     found = classes(cell_sums(part), limits, len(filters) // SHAPES, start).repeat(2, 0).repeat(2, 1)
     change = np.full(found.shape, 1 << (UNIT_BITS - 1), np.int32)
     # One after the other: all at once are 36 pictures in 32 bits.
-    for coefficients, feature in zip(filters.T.astype(np.int32), around(part, cuts), strict=True):
+    features = around(part, cuts)
+    if len(guide):
+        features = chain(features, departures(part, guide[rows], ridges, MARGIN))
+    for coefficients, feature in zip(filters.T.astype(np.int32), features, strict=True):
         change += coefficients[found] * feature
     height, width = out.shape[0] - 2 * start, out.shape[1]
     centre = part[MARGIN:-MARGIN, MARGIN:-MARGIN] + (change >> UNIT_BITS)
-    rows = min(2 * (end - start), height)
-    out[2 * start : 2 * start + rows] = centre.clip(0, 255)[:rows, :width]
+    count = min(2 * (end - start), height)
+    out[2 * start : 2 * start + count] = centre.clip(0, 255)[:count, :width]
 
 
 def _compiled() -> Any:

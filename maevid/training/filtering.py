@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,10 +13,13 @@ from maevid.codec.mae import MaeCodec
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
+from maevid.model.guide import RADII, departures, guiding, window
 from maevid.model.post_filter import (
     ACTIVITIES,
     FEATURES,
+    GUIDE,
     KINDS,
+    MARGIN,
     NODES,
     PHASES,
     SHAPES,
@@ -37,11 +42,14 @@ _LOWEST, _OCTAVES = -6.5, 0.55
 """The lowest limit of an activity, as log2 of quantiser steps a sample, and how far apart they are."""
 _CUTS = (0.25, 1.0)
 """Quantiser steps that differences are cut to."""
+_FLAT = 0.0125, 0.1
+"""What luma's variance has to exceed for chroma to follow it: this part of a squared quantiser step, and a tenth."""
 _NEIGHBOUR = 0.5
 """How much the sums of the next ranges of rate indices count, for filters that change little from one to the next."""
 _RELATIVE, _ABSOLUTE = 1e-3, 2000.0
 """What is added to each square: this part of their mean, and this many squared levels. Rare classes do little."""
 _LARGEST = np.iinfo(np.int16).max
+_WINDOWS = np.array([window(radius) for radius in RADII])
 
 
 def fitted_filter(checkpoint: Checkpoint, pictures: Pictures) -> PostFilter:
@@ -52,15 +60,19 @@ def fitted_filter(checkpoint: Checkpoint, pictures: Pictures) -> PostFilter:
     codec = MaeCodec(checkpoint, CodecOptions(device="cpu"))
     network, random = codec.network, np.random.default_rng(0)
     steps = _quantiser_steps(network.model)
-    sums = {name: _Sums(steps, phases) for name, phases in PHASES.items()}
+    sums = {
+        "luma": _Sums(steps, PHASES["luma"]),
+        "chroma": _Sums(steps, PHASES["chroma"], np.outer(_FLAT[0] * steps**2 + _FLAT[1], _WINDOWS**2)),
+    }
     for sources in byte_crops(pictures, FILTERED_CROPS, random, "post filter"):
         rates = random.choice(codec.rate_indices, len(sources)).tolist()
         indices = network.index_tensor(rates)
         latents = network.quantise(network.analyse(network.load(sources), indices), indices).latents
         decoded = network.synthesise(latents, indices, CROP, CROP)
         for before, after, rate in zip(sources, decoded, rates, strict=True):
+            guide = padded(guiding(after[0]))
             for name, source, plane in zip(KINDS, before, after, strict=True):
-                sums[name].add(source, plane, node_of(rate))
+                sums[name].add(source, plane, guide, node_of(rate))
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for name, found in sums.items():
         arrays |= {
@@ -68,6 +80,7 @@ def fitted_filter(checkpoint: Checkpoint, pictures: Pictures) -> PostFilter:
             f"limit.{name}": found.limits,
             f"cut.{name}": found.cuts,
         }
+    arrays[GUIDE] = sums["chroma"].ridges
     return PostFilter(arrays)
 
 
@@ -81,26 +94,31 @@ def _quantiser_steps(model: ModulatedAutoencoder) -> npt.NDArray[np.float64]:
 
 
 class _Sums:
-    """The normal equations of every filter of one kind of plane."""
+    """The normal equations of every filter of one kind of plane, guided where it has ``ridges`` (NODES, 2)."""
 
-    def __init__(self, steps: npt.NDArray[np.float64], phases: int) -> None:
+    def __init__(
+        self, steps: npt.NDArray[np.float64], phases: int, ridges: npt.NDArray[np.float64] | None = None
+    ) -> None:
         self._phases = phases
+        self.ridges = np.empty((NODES, 0), np.int32) if ridges is None else np.round(ridges).astype(np.int32)
+        count = FEATURES + self.ridges.shape[1]
         octaves = _LOWEST + _OCTAVES * np.arange(ACTIVITIES - 1)
         limits = np.round(_SUMMED * steps[:, None] * np.exp2(octaves))
         self.limits = np.maximum(1, limits).astype(np.int32)
         self.cuts = np.round(np.outer(steps, _CUTS)).clip(1, 255).astype(np.int32)
-        self._squares = np.zeros((NODES, phases * SHAPES, FEATURES, FEATURES))
-        self._products = np.zeros((NODES, phases * SHAPES, FEATURES))
+        self._squares = np.zeros((NODES, phases * SHAPES, count, count))
+        self._products = np.zeros((NODES, phases * SHAPES, count))
 
-    def add(self, source: Plane, decoded: Plane, node: int) -> None:
+    def add(self, source: Plane, decoded: Plane, guide: npt.NDArray[np.int16], node: int) -> None:
         """Count the samples of a plane of even size."""
         samples = padded(decoded)
         found = classes(cell_sums(samples), self.limits[node], self._phases)
         which = found.repeat(2, 0).repeat(2, 1).ravel()
         order = np.argsort(which.astype(np.int16), kind="stable")
-        features = np.stack(
-            [feature.ravel().astype(np.float32)[order] for feature in around(samples, self.cuts[node])]
-        )
+        found_around = around(samples, self.cuts[node])
+        if self.ridges.size:
+            found_around = chain(found_around, departures(samples, guide, self.ridges[node], MARGIN))
+        features = np.stack([feature.ravel().astype(np.float32)[order] for feature in found_around])
         missing = (source.astype(np.float32) - decoded).ravel()[order]
         present, starts = np.unique(which[order], return_index=True)
         for number, start, end in zip(present, starts, [*starts[1:], len(order)], strict=True):
@@ -109,10 +127,11 @@ class _Sums:
             self._products[node, number] += part @ missing[start:end]
 
     def filters(self) -> npt.NDArray[np.int16]:
-        """Coefficients, int16 (NODES, classes, 36)."""
+        """Coefficients, int16 (NODES, classes, 36), with a guide 38."""
         squares, products = _smoothed(self._squares), _smoothed(self._products)
-        mean = np.trace(squares, axis1=2, axis2=3) / FEATURES
-        ridge = (_RELATIVE * mean + _ABSOLUTE)[..., None, None] * np.eye(FEATURES)
+        count = squares.shape[-1]
+        mean = np.trace(squares, axis1=2, axis2=3) / count
+        ridge = (_RELATIVE * mean + _ABSOLUTE)[..., None, None] * np.eye(count)
         found = np.linalg.solve(squares + ridge, products[..., None])[..., 0]
         return np.round(found * (1 << UNIT_BITS)).clip(-_LARGEST, _LARGEST).astype(np.int16)
 

@@ -22,7 +22,7 @@ from maevid.model.config import ModelConfig
 from maevid.training.optimizers import pack_state, unpack_state
 
 STATE_FILE = "state.safetensors"
-EXACT_FROM = 0.6
+EXACT_FROM = 0.9
 """Share of a decay after which arithmetic is exact, since a step then takes longer."""
 
 

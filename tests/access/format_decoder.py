@@ -167,8 +167,32 @@ PAIRS = ((0, 1), (0, 2), (0, 3), (1, -2), (1, -1), (1, 0), (1, 1), (1, 2), (2, -
 KINDS = ("luma", "chroma", "chroma")
 
 
-def filtered(arrays: dict[str, np.ndarray], plane: np.ndarray, kind: str, node: int) -> np.ndarray:
-    """A plane through the post filter of a model file's arrays, sample by sample."""
+def guide_of(luma: np.ndarray) -> np.ndarray:
+    wide = np.pad(luma.astype(int), [(0, n % 2) for n in luma.shape], mode="edge")
+    return (wide[::2, ::2] + wide[::2, 1::2] + wide[1::2, ::2] + wide[1::2, 1::2] + 2) // 4
+
+
+def guided(luma: np.ndarray, chroma: np.ndarray, i: int, j: int, side: int, ridge: int) -> int:
+    """The feature of one sample of a plane by the square around it; both planes repeat their edges eight times."""
+    f, n = np.float32, side**2
+    top, left = 8 + i - side // 2, 8 + j - side // 2
+    y, c = (x[top : top + side, left : left + side].astype(int) for x in (luma, chroma))
+    spread = n * (y * y).sum() - y.sum() ** 2 + ridge
+    slope = f(n * (y * c).sum() - y.sum() * c.sum()) / f(spread)
+    rise = slope * f(n * luma[8 + i, 8 + j] - y.sum())
+    return int(np.clip(np.rint((rise + f(c.sum() - n * chroma[8 + i, 8 + j])) * f(8 / n)), -2047, 2047))
+
+
+def filtered(
+    arrays: dict[str, np.ndarray], plane: np.ndarray, kind: str, node: int, luma: np.ndarray
+) -> np.ndarray:
+    """A plane through the post filter of a model file's arrays, sample by sample; ``luma`` before its own filter."""
+    ridges = (
+        arrays["post.guide.chroma"][node].tolist()
+        if kind == "chroma" and "post.guide.chroma" in arrays
+        else []
+    )
+    guide = np.pad(guide_of(luma), 8, mode="edge")
     limits, cuts = arrays[f"post.limit.{kind}"][node], arrays[f"post.cut.{kind}"][node].tolist()
     coefficients = arrays[f"post.filter.{kind}"][node].astype(int)
     height, width = plane.shape
@@ -198,6 +222,8 @@ def filtered(arrays: dict[str, np.ndarray], plane: np.ndarray, kind: str, node: 
             change += int(w[3 * t]) * (d + e)
             for q, cut in enumerate(cuts, 1):
                 change += int(w[3 * t + q]) * (max(-cut, min(d, cut)) + max(-cut, min(e, cut)))
+        for q, ridge in enumerate(ridges):
+            change += int(w[36 + q]) * guided(guide, wide, i, j, 4 * q + 3, ridge)
         out[i, j] = max(0, min(int(plane[i, j]) + (change + 512) // 1024, 255))
     return out
 
@@ -329,7 +355,7 @@ class Model:
         if not self.config["post_filter"]:
             return planes
         kinds = zip(planes, KINDS, strict=True)
-        return [filtered(self.arrays, plane, kind, packet.rate // 16) for plane, kind in kinds]
+        return [filtered(self.arrays, plane, kind, packet.rate // 16, planes[0]) for plane, kind in kinds]
 
     def float(self, name: str, x: np.ndarray) -> np.ndarray:
         weight, bias = (self.arrays[f"float.{name}.{k}"].astype(np.float64) for k in ("weight", "bias"))

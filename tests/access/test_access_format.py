@@ -110,16 +110,20 @@ def test_the_post_filter_to_the_last_bit(tables):
     random = np.random.default_rng(4)
     if tables == "made up":
         for name, array in arrays.items():
-            low, high = {"filter": (-90, 180), "limit": (1, 20_000), "cut": (1, 40)}[name.split(".")[1]]
+            ranges = {"filter": (-90, 180), "limit": (1, 20_000), "cut": (1, 40), "guide": (1, 90_000)}
+            low, high = ranges[name.split(".")[1]]
             made = random.integers(low, high, array.shape).astype(array.dtype)
             arrays[name] = np.sort(made, axis=1) if ".limit." in name else made
-    row, column = np.ogrid[:21, :25]
+    row, column = np.ogrid[:41, :49]
     edges = 128 + 60 * np.sin(row / 7) + 50 * np.sign(np.sin(column / 5 - row / 9))
-    plane = (edges + random.normal(0, 9, (21, 25))).clip(0, 255).astype(np.uint8)
+    luma = (edges + random.normal(0, 9, (41, 49))).clip(0, 255).astype(np.uint8)
+    # Chroma with luma's edges, and without.
+    u = (255 - luma[::2, ::2] + random.normal(0, 3, (21, 25))).clip(0, 255).astype(np.uint8)
+    planes = (luma, u, luma[:21, :25].copy())
     ours = PostFilter({name.removeprefix("post."): array for name, array in arrays.items()})
     for rate in (5, 83, 250):
-        for found, kind in zip(ours((plane, plane, plane), rate), KINDS, strict=True):
-            np.testing.assert_array_equal(found, filtered(arrays, plane, kind, rate // 16))
+        for found, plane, kind in zip(ours(planes, rate), planes, KINDS, strict=True):
+            np.testing.assert_array_equal(found, filtered(arrays, plane, kind, rate // 16, luma))
 
 
 def test_a_still(model, weights):

@@ -61,7 +61,7 @@ def test_a_new_one_changes_nothing_and_flat_pictures_stay_flat(table: Tensor) ->
     new = Lapping()(torch.tensor([-1.0, 1.0]))
     assert torch.equal(overlapped(source, forward_changes(new)), source)
     flat = torch.full_like(source, 0.3)
-    assert torch.equal(overlapped(flat, forward_changes(table)), flat)
+    assert (overlapped(flat, forward_changes(table)) - flat).abs().max() < 1e-6
 
 
 def test_a_sample_is_mixed_with_its_neighbours_across_the_edge_only(table: Tensor) -> None:

@@ -14,10 +14,13 @@ from maevid.codec.mae import WEIGHTS, MaeCodec
 from maevid.errors import ModelError
 from maevid.model import fused
 from maevid.model.checkpoint import Checkpoint
+from maevid.model.guide import MOST, RADII, UNIT, departures, guiding, window
 from maevid.model.network import Network
 from maevid.model.post_filter import (
     ACTIVITIES,
     FEATURES,
+    GUIDE,
+    MARGIN,
     NODES,
     PHASES,
     SHAPES,
@@ -33,11 +36,13 @@ from maevid.video.frame import Frame, Plane
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
-def made_up(seed: int = 0) -> Arrays:
+def made_up(seed: int = 0, *, guided: bool = True) -> Arrays:
     random = np.random.default_rng(seed)
     arrays: Arrays = {}
+    if guided:
+        arrays[GUIDE] = random.integers(1, 90_000, (NODES, len(RADII))).astype(np.int32)
     for name, phases in PHASES.items():
-        size = (NODES, phases * SHAPES, FEATURES)
+        size = (NODES, phases * SHAPES, FEATURES + (len(RADII) if guided and name == "chroma" else 0))
         arrays[f"filter.{name}"] = random.integers(-90, 180, size).astype(np.int16)
         limits = np.sort(random.integers(1, 20_000, (NODES, ACTIVITIES - 1)), axis=1)
         arrays[f"limit.{name}"] = limits.astype(np.int32)
@@ -59,15 +64,16 @@ def picture(height: int, width: int, seed: int) -> tuple[Plane, Plane, Plane]:
     return plane(height, width), plane(*half), plane(*half)
 
 
+@pytest.mark.parametrize("guided", [True, False])
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 9), (33, 47), (64, 48), (181, 322)])
 def test_compiled_and_interpreted_give_the_same_bytes(
-    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], guided: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not fused.available():
         pytest.skip("Numba does not work here, so nothing is compiled")
-    quick = PostFilter(made_up())
+    quick = PostFilter(made_up(guided=guided))
     monkeypatch.setattr(fused, "available", lambda: False)
-    plain = PostFilter(made_up())
+    plain = PostFilter(made_up(guided=guided))
     source = picture(*size, seed=1)
     for rate_index in (0, 100, 255):
         found, expected = quick(source, rate_index), plain(source, rate_index)
@@ -100,6 +106,29 @@ def test_a_flat_plane_and_a_filter_of_zeros_change_nothing() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_chroma_follows_lumas_edge() -> None:
+    luma = np.full((48, 64), 60, np.uint8)
+    luma[:, 33:] = 180
+    guide = guiding(luma)
+    assert guide.shape == (24, 32)
+    assert set(guide[:, 16]) == {120}
+    assert guiding(luma[:47, :63]).shape == (24, 32)
+    # What a coarse quantiser leaves of an edge: a ramp.
+    chroma = np.interp(np.arange(32), (13, 20), (100, 140)).round().astype(np.uint8)[None].repeat(24, 0)
+    ridges = np.array([window(radius) ** 2 * 20 for radius in RADII], np.int32)
+    features = list(departures(padded(chroma), padded(guide), ridges, MARGIN))
+    fits = [chroma[12] + feature[12] / UNIT for feature in features]
+    # The wide window's line has most of luma's step in one place, where the ramp has a seventh of its own.
+    steps = [np.diff(line).max() for line in (chroma[12].astype(float), *fits)]
+    assert steps[2] > 2 * steps[0]
+    assert np.abs(features[0]).max() < MOST
+    flat = np.full_like(guide, 90)
+    for radius, feature in zip(RADII, departures(padded(chroma), padded(flat), ridges, MARGIN), strict=True):
+        middle = slice(radius, 32 - radius)
+        means = np.convolve(chroma[12], np.ones(2 * radius + 1) / (2 * radius + 1), "valid")
+        np.testing.assert_allclose(feature[12, middle] / UNIT, means - chroma[12, middle], atol=0.5 / UNIT)
+
+
 def test_every_class_exists_and_none_beyond() -> None:
     row, column = np.ogrid[:256, :256]
     # Rings: edges in every direction, from wide ones to narrow ones.
@@ -117,11 +146,13 @@ def test_every_class_exists_and_none_beyond() -> None:
 def test_a_damaged_model_file_is_told(hall_frames: list[Frame]) -> None:
     arrays = made_up()
     for name in arrays:
-        with pytest.raises(ModelError, match=name):
+        # Without a guide it is chroma's coefficients that are too many.
+        with pytest.raises(ModelError, match="filter.chroma" if name == GUIDE else name):
             PostFilter({k: v for k, v in arrays.items() if k != name})
         with pytest.raises(ModelError, match=name):
             PostFilter(arrays | {name: arrays[name][:-1]})
     for name, spoiled in (
+        (GUIDE, 0 * arrays[GUIDE]),
         ("limit.luma", arrays["limit.luma"][:, ::-1]),
         ("cut.chroma", 0 * arrays["cut.chroma"]),
     ):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maevid.jit import loop, readable, types
+from maevid.model.guide import MOST, RADII, UNIT
 from maevid.model.post_filter import (
     BLOCK,
     CLEAR,
@@ -28,6 +29,8 @@ Bytes = npt.NDArray[np.uint8]
 _TILE = 256
 """Samples of a row whose coefficients fit in the processor's first cache."""
 _DOWN, _RIGHT = TAPS[:, 0].copy(), TAPS[:, 1].copy()
+_RADII = np.array(RADII)
+_MOST = np.float32(MOST)
 _HALF = np.int32(1 << (UNIT_BITS - 1))
 _DIRECTIONS = np.int32(DIRECTIONS)
 
@@ -82,10 +85,61 @@ def _classes_of(across: Whole, down: Whole, falling: Whole, rising: Whole, limit
             out[c] += _DIRECTIONS * np.int32(across[c] + down[c] >= limit)
 
 
-def _filter_row(
-    samples: Samples, at: int, start: int, weights: Samples, cuts: Whole, change: Whole, out: Bytes
+def _departures_of(
+    samples: Samples,
+    guide: Samples,
+    at: int,
+    radius: int,
+    ridge: int,
+    sums: Whole,
+    around: Whole,
+    out: Samples,
 ) -> None:
-    """Samples from ``start`` on of row ``at`` of the padded plane, with their coefficients (36, samples)."""
+    """How far the fit of a window of this radius lies from each sample of row ``at`` of the padded plane."""
+    sums[:] = 0
+    sum_y, sum_c, sum_yy, sum_yc = sums[0], sums[1], sums[2], sums[3]
+    for i in range(at - radius, at + radius + 1):
+        row, luma = samples[i], guide[i]
+        for j in range(len(row)):
+            c, y = np.int32(row[j]), np.int32(luma[j])
+            sum_y[j] += y
+            sum_c[j] += c
+            sum_yy[j] += y * y
+            sum_yc[j] += y * c
+    count = len(out)
+    around[:] = 0
+    for kind in range(4):
+        total = around[kind]
+        for start in range(MARGIN - radius, MARGIN + radius + 1):
+            part = sums[kind, start : start + count]
+            for j in range(count):
+                total[j] += part[j]
+    row, luma = samples[at, MARGIN : MARGIN + count], guide[at, MARGIN : MARGIN + count]
+    all_y, all_c, all_yy, all_yc = around[0], around[1], around[2], around[3]
+    size = np.int32((2 * radius + 1) ** 2)
+    added, scale = np.int32(ridge), np.float32(UNIT / size)
+    for j in range(count):
+        spread = np.float32(size * all_yy[j] - all_y[j] * all_y[j] + added)
+        slope = np.float32(size * all_yc[j] - all_y[j] * all_c[j]) / spread
+        rise = slope * np.float32(size * np.int32(luma[j]) - all_y[j])
+        apart = (rise + np.float32(all_c[j] - size * np.int32(row[j]))) * scale
+        out[j] = np.int16(min(max(np.rint(apart), -_MOST), _MOST))
+
+
+def _filter_row(
+    samples: Samples,
+    at: int,
+    start: int,
+    weights: Samples,
+    cuts: Whole,
+    guided: Samples,
+    change: Whole,
+    out: Bytes,
+) -> None:
+    """Samples from ``start`` on of row ``at`` of the padded plane, with their coefficients (36 or 38, samples).
+
+    ``guided`` are the row's features by its guide, (2, all samples), or none.
+    """
     count = len(change)
     margin = MARGIN + start
     small, large = np.int16(cuts[0]), np.int16(cuts[1])
@@ -105,12 +159,24 @@ def _filter_row(
             more = np.int16(min(max(one, less), large) + min(max(other, less), large))
             change[j] += np.int32(whole[j]) * np.int32(both)
             change[j] += np.int32(narrow[j]) * np.int32(little) + np.int32(wide[j]) * np.int32(more)
+    for g in range(len(guided)):
+        weight, feature = weights[FEATURES + g], guided[g, start : start + count]
+        for j in range(count):
+            change[j] += np.int32(weight[j]) * np.int32(feature[j])
     for j in range(len(out)):
         out[j] = min(max(row[j] + (change[j] >> UNIT_BITS), 0), 255)
 
 
 def _filter_rows(
-    samples: Samples, limits: Whole, cuts: Whole, filters: Samples, out: Bytes, start: int, end: int
+    samples: Samples,
+    limits: Whole,
+    cuts: Whole,
+    filters: Samples,
+    guide: Samples,
+    ridges: Whole,
+    out: Bytes,
+    start: int,
+    end: int,
 ) -> None:
     height = out.shape[0]
     count = samples.shape[1] - 2 * MARGIN
@@ -119,7 +185,10 @@ def _filter_rows(
     cells = np.empty((4, count // 2 + 2), np.int32)
     column, around = np.empty(count // 2 + 2, np.int32), np.empty((4, count // 2), np.int32)
     found = np.empty(count // 2, np.int32)
-    weights, change = np.empty((FEATURES, _TILE), np.int16), np.empty(_TILE, np.int32)
+    features = filters.shape[1]
+    weights, change = np.empty((features, _TILE), np.int16), np.empty(_TILE, np.int32)
+    windows, around_each = np.empty((4, count + 2 * MARGIN), np.int32), np.empty((4, count), np.int32)
+    guided = np.empty((2, len(ridges), count), np.int16)
     # Both samples of a cell in a row have its coefficients: stored as one number.
     doubled = (filters.astype(np.int32) & np.int32(0xFFFF)) * np.int32(0x10001)
     pairs = weights.view(np.int32)
@@ -135,16 +204,23 @@ def _filter_rows(
             # Only luma, whose classes are more, has blocks with cells within.
             aside = SHAPES if len(filters) > SHAPES else 0
             upright = 2 * aside * (r % BLOCK < 2)
+            for line in range(2):
+                for g in range(len(ridges)):
+                    at = MARGIN + 2 * r - 2 + line
+                    _departures_of(
+                        samples, guide, at, _RADII[g], ridges[g], windows, around_each, guided[line, g]
+                    )
             for tile in range(0, count, _TILE):
                 size = min(_TILE, count - tile)
                 for c in range(size // 2):
                     cell = tile // 2 + c
                     chosen = doubled[found[cell] + upright + aside * ((cell + 1) % BLOCK < 2)]
-                    for t in range(FEATURES):
+                    for t in range(features):
                         pairs[t, c] = chosen[t]
                 for i in range(2 * r - 2, min(2 * r, height)):
-                    line = out[i, tile : tile + size]
-                    _filter_row(samples, MARGIN + i, tile, weights, cuts, change[:size], line)
+                    target = out[i, tile : tile + size]
+                    extra = guided[i - 2 * r + 2]
+                    _filter_row(samples, MARGIN + i, tile, weights, cuts, extra, change[:size], target)
 
 
 _read, _read_limits = readable(types.int16, 2), readable(types.int32)
@@ -153,7 +229,16 @@ _changes_of = loop(_changes_of, _read, _size, _rows)
 _cells_of = loop(_cells_of, _rows, _rows, _rows)
 _around = loop(_around, _rows, _row, _row)
 _classes_of = loop(_classes_of, *(_row,) * 4, _read_limits, _row)
-_filter_row = loop(
-    _filter_row, _read, _size, _size, types.int16[:, ::1], _read_limits, _row, types.uint8[::1]
+_lines = types.int16[:, ::1]
+_departures_of = loop(_departures_of, _read, _read, *(_size,) * 3, _rows, _rows, types.int16[::1])
+_filter_row = loop(_filter_row, _read, _size, _size, _lines, _read_limits, _lines, _row, types.uint8[::1])
+filter_rows = loop(
+    _filter_rows,
+    _read,
+    *(_read_limits,) * 2,
+    *(_read,) * 2,
+    _read_limits,
+    types.uint8[:, ::1],
+    _size,
+    _size,
 )
-filter_rows = loop(_filter_rows, _read, *(_read_limits,) * 2, _read, types.uint8[:, ::1], _size, _size)
