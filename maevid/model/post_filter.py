@@ -3,12 +3,11 @@
 The synthesis gives blocks of 8×8 samples, each a linear function of its features; along edges and in noise there is
 something left that only a filter sample by sample can mend. A plane is cut into cells of 2×2 samples. Each has a class,
 from sums over the 6×6 samples around it of |2p - p₋ - p₊| in four directions: its activity, the direction in which it
-changes most, and how clearly; and for luma, whether it lies at an edge of its block. Each class has a symmetric filter
-of 12 pairs of neighbours with three coefficients each: of their differences from the sample, and of these cut to a
-quarter of a quantiser step and to a whole one, which tells noise from edges. They are fitted by least squares to
-training pictures (:mod:`maevid.training.filtering`) and part of the model, for 16 ranges of rate indices, and for luma
-and chroma. Chroma's filters have two features more, which luma gives (:mod:`maevid.model.guide`). A packet holds
-nothing for it, and the encoder does without it.
+changes most, and how clearly. Each class has a symmetric filter of 12 pairs of neighbours with three coefficients each:
+of their differences from the sample, and of these cut to a quarter of a quantiser step and to a whole one, which tells
+noise from edges. Chroma's filters have two features more, which luma gives (:mod:`maevid.model.guide`). They are fitted
+by least squares to training pictures (:mod:`maevid.training.filtering`) and part of the model, for 16 ranges of rate
+indices, and for luma and chroma. A packet holds nothing for it, and the encoder does without it.
 
 After the nonlinear adaptive loop filter of VVC, which sends its filters (Karczewicz et al., "VVC In-Loop Filters", IEEE
 TCSVT 31(10), 2021). All arithmetic but the guide's is on integers: the same on every machine.
@@ -37,8 +36,9 @@ ACTIVITIES = 20
 DIRECTIONS = 9
 """None, four weak and four clear ones."""
 SHAPES = ACTIVITIES * DIRECTIONS
-PHASES = {"luma": 4, "chroma": 1}
-"""Where in its block a cell lies: within, left or right, top or bottom, in a corner. Chroma's blocks have no within."""
+OLDER_PHASES = 4
+"""Where in its block of 8×8 a cell of luma lies: within, left or right, top or bottom, in a corner. Filters of models
+whose blocks do not overlap may tell these apart; for others it is no use."""
 KINDS = ("luma", "chroma", "chroma")
 """Of the planes Y, U and V."""
 BLOCK = 4
@@ -69,7 +69,8 @@ WEAK, CLEAR = 6, 12
 class PostFilter:
     """Filters and limits of activities of one model; ``arrays`` as :meth:`arrays` gives them.
 
-    For each of ``luma`` and ``chroma``: ``filter.<plane>`` int16 (NODES, PHASES · SHAPES, 36), in 1/1024,
+    For each of ``luma`` and ``chroma``: ``filter.<plane>`` int16 (NODES, SHAPES, 36), in 1/1024, of luma maybe
+    OLDER_PHASES times as many;
     ``limit.<plane>`` int32 (NODES, ACTIVITIES - 1), ascending: a cell's activity is how many of them its sum reaches;
     and ``cut.<plane>`` int32 (NODES, 2), the levels that differences are cut to, 1..255. Where there is
     ``guide.chroma`` int32 (NODES, 2), at least 1, chroma is guided by it and has 38 coefficients.
@@ -83,9 +84,12 @@ class PostFilter:
             self._arrays[GUIDE] = taken(arrays, GUIDE, np.int32, (NODES, len(RADII)))
             if self._arrays[GUIDE].min() < 1:
                 raise ModelError(f"model file is damaged: {GUIDE} is not positive")
-        for name, phases in PHASES.items():
+        for name in ("luma", "chroma"):
             count = FEATURES + (len(RADII) if self._guided and name == "chroma" else 0)
-            filters = taken(arrays, f"filter.{name}", np.int16, (NODES, phases * SHAPES, count))
+            many = OLDER_PHASES * SHAPES
+            given = arrays.get(f"filter.{name}", np.empty(0))
+            shapes = many if name == "luma" and given.shape[1:2] == (many,) else SHAPES
+            filters = taken(arrays, f"filter.{name}", np.int16, (NODES, shapes, count))
             limits = taken(arrays, f"limit.{name}", np.int32, (NODES, ACTIVITIES - 1))
             cuts = taken(arrays, f"cut.{name}", np.int32, (NODES, CUTS))
             if (np.diff(limits) < 0).any():

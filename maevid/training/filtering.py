@@ -21,7 +21,6 @@ from maevid.model.post_filter import (
     KINDS,
     MARGIN,
     NODES,
-    PHASES,
     SHAPES,
     UNIT_BITS,
     PostFilter,
@@ -61,8 +60,8 @@ def fitted_filter(checkpoint: Checkpoint, pictures: Pictures) -> PostFilter:
     network, random = codec.network, np.random.default_rng(0)
     steps = _quantiser_steps(network.model)
     sums = {
-        "luma": _Sums(steps, PHASES["luma"]),
-        "chroma": _Sums(steps, PHASES["chroma"], np.outer(_FLAT[0] * steps**2 + _FLAT[1], _WINDOWS**2)),
+        "luma": _Sums(steps),
+        "chroma": _Sums(steps, np.outer(_FLAT[0] * steps**2 + _FLAT[1], _WINDOWS**2)),
     }
     for sources in byte_crops(pictures, FILTERED_CROPS, random, "post filter"):
         rates = random.choice(codec.rate_indices, len(sources)).tolist()
@@ -96,23 +95,20 @@ def _quantiser_steps(model: ModulatedAutoencoder) -> npt.NDArray[np.float64]:
 class _Sums:
     """The normal equations of every filter of one kind of plane, guided where it has ``ridges`` (NODES, 2)."""
 
-    def __init__(
-        self, steps: npt.NDArray[np.float64], phases: int, ridges: npt.NDArray[np.float64] | None = None
-    ) -> None:
-        self._phases = phases
+    def __init__(self, steps: npt.NDArray[np.float64], ridges: npt.NDArray[np.float64] | None = None) -> None:
         self.ridges = np.empty((NODES, 0), np.int32) if ridges is None else np.round(ridges).astype(np.int32)
         count = FEATURES + self.ridges.shape[1]
         octaves = _LOWEST + _OCTAVES * np.arange(ACTIVITIES - 1)
         limits = np.round(_SUMMED * steps[:, None] * np.exp2(octaves))
         self.limits = np.maximum(1, limits).astype(np.int32)
         self.cuts = np.round(np.outer(steps, _CUTS)).clip(1, 255).astype(np.int32)
-        self._squares = np.zeros((NODES, phases * SHAPES, count, count))
-        self._products = np.zeros((NODES, phases * SHAPES, count))
+        self._squares = np.zeros((NODES, SHAPES, count, count))
+        self._products = np.zeros((NODES, SHAPES, count))
 
     def add(self, source: Plane, decoded: Plane, guide: npt.NDArray[np.int16], node: int) -> None:
         """Count the samples of a plane of even size."""
         samples = padded(decoded)
-        found = classes(cell_sums(samples), self.limits[node], self._phases)
+        found = classes(cell_sums(samples), self.limits[node], 1)
         which = found.repeat(2, 0).repeat(2, 1).ravel()
         order = np.argsort(which.astype(np.int16), kind="stable")
         found_around = around(samples, self.cuts[node])

@@ -214,7 +214,7 @@ def filtered(
         direction = 0
         if most > 0 and 4 * most >= 6 * least:
             direction = (1 if 4 * most < 12 * least else 5) + which
-        phase = 2 * (i // 2 % 4 in (0, 3)) + (j // 2 % 4 in (0, 3)) if kind == "luma" else 0
+        phase = 2 * (i // 2 % 4 in (0, 3)) + (j // 2 % 4 in (0, 3)) if len(coefficients) == 720 else 0
         w = coefficients[180 * phase + 9 * int((limits <= s[0] + s[1]).sum()) + direction]
         change = 0
         for t, (a, b) in enumerate(PAIRS):

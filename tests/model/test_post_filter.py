@@ -22,7 +22,7 @@ from maevid.model.post_filter import (
     GUIDE,
     MARGIN,
     NODES,
-    PHASES,
+    OLDER_PHASES,
     SHAPES,
     PostFilter,
     around,
@@ -41,8 +41,10 @@ def made_up(seed: int = 0, *, guided: bool = True) -> Arrays:
     arrays: Arrays = {}
     if guided:
         arrays[GUIDE] = random.integers(1, 90_000, (NODES, len(RADII))).astype(np.int32)
-    for name, phases in PHASES.items():
-        size = (NODES, phases * SHAPES, FEATURES + (len(RADII) if guided and name == "chroma" else 0))
+    for name in ("luma", "chroma"):
+        # As models before the guide have it.
+        shapes = SHAPES * (OLDER_PHASES if name == "luma" and not guided else 1)
+        size = (NODES, shapes, FEATURES + (len(RADII) if guided and name == "chroma" else 0))
         arrays[f"filter.{name}"] = random.integers(-90, 180, size).astype(np.int16)
         limits = np.sort(random.integers(1, 20_000, (NODES, ACTIVITIES - 1)), axis=1)
         arrays[f"limit.{name}"] = limits.astype(np.int32)

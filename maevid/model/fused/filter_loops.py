@@ -201,7 +201,7 @@ def _filter_rows(
             for d in range(4):
                 _around(sums[d], column, around[d])
             _classes_of(around[0], around[1], around[2], around[3], limits, found)
-            # Only luma, whose classes are more, has blocks with cells within.
+            # More classes than shapes tell where in its block a cell lies.
             aside = SHAPES if len(filters) > SHAPES else 0
             upright = 2 * aside * (r % BLOCK < 2)
             for line in range(2):
