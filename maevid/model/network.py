@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,7 +71,8 @@ class Network:
         self._hyper_analysis: Callable[[Tensor, Gains], Tensor] = self.model.hyper_analysis
         self._synthesis: Callable[[Tensor, Gains], Tensor] = self.model.synthesise
         self._entropy: FusedEntropy | EntropyModel | FactorizedModel = self.model.entropy
-        self._load, self._levels = self._load_unfused, self._levels_unfused
+        self._load: Callable[[Sequence[tuple[Plane, Plane, Plane]], int, int], Tensor] = self._load_unfused
+        self._levels = self._levels_unfused
         self._quantise = self._quantise_unfused
         self._restore = self._restore_unfused
         self.entropy_precision, self.entropy_parts = "float32", 1
@@ -101,7 +103,8 @@ class Network:
                     FusedAnalysis(model.analysis),
                     FusedSynthesis(model.synthesis),
                 )
-                self._load, self._levels = planes.load, self._levels_fused
+                self._load = partial(planes.load, levels=self.config.lapped)
+                self._levels = self._levels_fused
             if isinstance(model.hyper_analysis, HyperAnalysis):
                 self._hyper_analysis = FusedHyperAnalysis(model.hyper_analysis)
 

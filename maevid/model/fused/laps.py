@@ -31,10 +31,14 @@ _AT = np.array((0, LUMA_STEP**2, LUMA_STEP**2 + CHROMA_STEP**2))
 _TILE = 256
 """Samples of a line whose differences fit in the processor's first cache."""
 _HALF, _BLACK, _WHITE = np.float32(0.5), np.float32(0), np.float32(255)
+_ONE, _LEVEL = np.float32(1), np.float32(1 / 255)
 
 
 def lap(blocks: Tensor, table: Tensor) -> Tensor:
-    """Blocks (B, 96, h, w), bfloat16, to such that overlap, by rows (B, 160) of changes."""
+    """Blocks (B, 96, h, w) of levels around zero, bfloat16, to such that overlap, by rows (B, 160) of changes.
+
+    What comes counts 1/255 of them. Rounded before and after it, bits would be lost: 0.3 % more of them at high rates.
+    """
     rows = places(blocks)
     out = torch.empty_like(rows)
     height, width = blocks.shape[-2:]
@@ -63,8 +67,10 @@ def _share(work: partial[None], batch: int, rows: int, columns: int) -> None:
     )
 
 
-def _gather(blocks: Halves, row: int, rows: int, columns: int, at: int, strip: Strip) -> None:
-    """One plane of the rows ``row`` and behind it of a picture's blocks, as far as there are."""
+def _gather(
+    blocks: Halves, row: int, rows: int, columns: int, at: int, scale: np.float32, strip: Strip
+) -> None:
+    """One plane of the rows ``row`` and behind it of a picture's blocks, as far as there are, times ``scale``."""
     side = strip.shape[0] // 2
     for i in range(max(0, -row) * side, min(2, rows - row) * side):
         first, start = (row + i // side) * columns, at + i % side * side
@@ -72,7 +78,7 @@ def _gather(blocks: Halves, row: int, rows: int, columns: int, at: int, strip: S
         for c in range(columns):
             block, group, place = blocks[first + c], (c + 1) // 2, (c + 1) % 2 * side
             for j in range(side):
-                line[place + j, group] = widen(block[start + j])
+                line[place + j, group] = widen(block[start + j]) * scale
 
 
 def _scatter(strip: Strip, row: int, rows: int, columns: int, at: int, blocks: Halves) -> None:
@@ -156,7 +162,7 @@ def _lap_loop(
         target = out[picture * rows * columns : (picture + 1) * rows * columns]
         for plane in range(3):
             strip, change = (large, luma[picture]) if plane == 0 else (small, chroma[picture])
-            _gather(source, row, rows, columns, _AT[plane], strip)
+            _gather(source, row, rows, columns, _AT[plane], _LEVEL, strip)
             _overlap(strip, 0 <= row < rows - 1, change, differences, more)
             _scatter(strip, row, rows, columns, _AT[plane], target)
 
@@ -183,7 +189,7 @@ def _to_planes_loop(
         source = blocks[picture * rows * columns : (picture + 1) * rows * columns]
         for plane in range(3):
             strip, change = (large, luma[picture]) if plane == 0 else (small, chroma[picture])
-            _gather(source, row, rows, columns, _AT[plane], strip)
+            _gather(source, row, rows, columns, _AT[plane], _ONE, strip)
             _overlap(strip, 0 <= row < rows - 1, change, differences, more)
             target = y[picture] if plane == 0 else u[picture] if plane == 1 else v[picture]
             _to_bytes(strip, row * (LUMA_STEP if plane == 0 else CHROMA_STEP), rounded, target)
@@ -192,7 +198,7 @@ def _to_planes_loop(
 _size, _strip, _line = types.int64, types.float32[:, :, ::1], types.float32[:, ::1]
 _blocks, _changes = readable(types.uint16, 2), readable(types.float32, 3)
 _out, _planes = types.uint16[:, ::1], types.uint8[:, :, ::1]
-_gather = loop(_gather, _blocks, *(_size,) * 4, _strip)
+_gather = loop(_gather, _blocks, *(_size,) * 4, types.float32, _strip)
 _scatter = loop(_scatter, _strip, *(_size,) * 4, _out)
 _to_bytes = loop(_to_bytes, _strip, _size, *(types.uint8[:, ::1],) * 2)
 _across = loop(_across, _line, readable(types.float32, 2), *(_size,) * 2, *(_line,) * 2)

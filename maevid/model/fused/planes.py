@@ -24,11 +24,16 @@ Bytes = npt.NDArray[np.uint8]
 _PER_SIDE = LUMA_STEP // CHROMA_STEP
 
 
-def load(frames: Sequence[tuple[Plane, Plane, Plane]], rows: int, columns: int) -> Tensor:
-    """Planes of frames of one size to blocks (B, 96, rows, columns) around zero, bfloat16; edges are repeated."""
+def load(
+    frames: Sequence[tuple[Plane, Plane, Plane]], rows: int, columns: int, *, levels: bool = False
+) -> Tensor:
+    """Planes of frames of one size to blocks (B, 96, rows, columns) around zero, bfloat16; edges are repeated.
+
+    With ``levels`` they count levels, -127.5..127.5, which bfloat16 holds exactly.
+    """
     stacks = [np.stack([frame[number] for frame in frames]) for number in range(3)]
     out = torch.empty((len(frames) * rows * columns, INPUTS), dtype=torch.bfloat16)
-    inputs = (*stacks, _of_bytes(), rows, columns)
+    inputs = (*stacks, _of_bytes(levels), rows, columns)
     share(partial(_to_blocks, *inputs, numbers(out)), len(out))
     return out.view(len(frames), rows, columns, INPUTS).permute(0, 3, 1, 2)
 
@@ -46,8 +51,9 @@ def levels(decoded: Tensor, height: int, width: int) -> list[tuple[Plane, Plane,
 
 
 @cache
-def _of_bytes() -> Halves:
-    table: Halves = numbers((torch.arange(256, dtype=torch.float32).div_(255) - 0.5).bfloat16())
+def _of_bytes(levels: bool) -> Halves:
+    every = torch.arange(256, dtype=torch.float32)
+    table: Halves = numbers((every - 127.5 if levels else every.div_(255) - 0.5).bfloat16())
     return table
 
 

@@ -119,7 +119,10 @@ class FusedAnalysis:
         self.blocks_8, self.blocks_16 = _blocks(analysis.blocks_8), _blocks(analysis.blocks_16)
 
     def __call__(self, blocks: Tensor, gains: Gains) -> Tensor:
-        """Blocks (B, 96, h, w) of samples around zero, bfloat16, to latents (B, M, h/2, w/2) in quantiser units."""
+        """Blocks (B, 96, h, w) of samples around zero, bfloat16, to latents (B, M, h/2, w/2) in quantiser units.
+
+        Samples count levels where blocks overlap, else 1/255 of them.
+        """
         assert gains.input is not None
         if gains.lapping is not None:
             blocks = lap(blocks, gains.lapping)
