@@ -8,6 +8,7 @@ import numpy as np
 
 from maevid.bench.operators import OperatorHook
 from maevid.model.network import Network
+from maevid.model.representation import CHROMA_STEP, LUMA_STEP
 from maevid.model.transforms import ALIGNMENT
 
 SIDE = 128
@@ -54,4 +55,11 @@ def count_macs(network: Network) -> Macs:
     counts = [hook.work.total_macs / SIDE**2 for hook in (analysis, quantise, entropy, synthesis)]
     # The compiled loops have the linear predictor's four taps in them, for every second latent: no hook sees them.
     hidden = 2 * network.config.latents / ALIGNMENT**2 if network.fused and network.two_passes else 0.0
-    return Macs(counts[0], counts[1] - counts[2], counts[2] + hidden, counts[3])
+    edges = _edge_macs() if network.fused_transforms and network.config.lapped else 0.0
+    return Macs(counts[0] + edges, counts[1] - counts[2], counts[2] + hidden, counts[3] + edges)
+
+
+def _edge_macs() -> float:
+    """What the loops over the edges of overlapping blocks multiply, each way, of a picture of :data:`SIDE`."""
+    planes = ((SIDE, LUMA_STEP), (SIDE // 2, CHROMA_STEP), (SIDE // 2, CHROMA_STEP))
+    return sum(2 * side * (side // (2 * k) - 1) * k**2 for side, k in planes) / SIDE**2

@@ -56,8 +56,8 @@ class Quantised:
 class Network:
     """Runs one checkpoint on one device. Decisions about probabilities are exact, samples may differ by a level or so.
 
-    ``fused`` says whether compiled loops do the element-wise work, ``entropy_precision`` in which type the entropy
-    networks multiply, in ``entropy_parts`` products for each.
+    ``fused`` says whether compiled loops do the element-wise work, ``fused_transforms`` whether in the transforms too,
+    ``entropy_precision`` in which type the entropy networks multiply, in ``entropy_parts`` products for each.
     """
 
     def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
@@ -76,6 +76,7 @@ class Network:
         self._quantise = self._quantise_unfused
         self._restore = self._restore_unfused
         self.entropy_precision, self.entropy_parts = "float32", 1
+        self.fused_transforms = False
         self.fused = placement.device.type == "cpu" and fused.available()
         if self.fused:
             self._fuse()
@@ -103,6 +104,7 @@ class Network:
                     FusedAnalysis(model.analysis),
                     FusedSynthesis(model.synthesis),
                 )
+                self.fused_transforms = True
                 self._load = partial(planes.load, levels=self.config.lapped)
                 self._levels = self._levels_fused
             if isinstance(model.hyper_analysis, HyperAnalysis):
