@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -166,6 +165,18 @@ def around(samples: npt.NDArray[np.int16], cuts: npt.NDArray[np.int32]) -> Itera
             yield one.clip(-cut, cut) + other.clip(-cut, cut)
 
 
+def filtered_features(
+    samples: npt.NDArray[np.int16],
+    cuts: npt.NDArray[np.int32],
+    guide: npt.NDArray[np.int16],
+    ridges: npt.NDArray[np.int32],
+) -> Iterator[npt.NDArray[np.int32]]:
+    """All that is filtered of a padded plane, 36 times (H, W), or 38 times where ``ridges`` (2,) are not empty."""
+    yield from around(samples, cuts)
+    if len(ridges):
+        yield from departures(samples, guide, ridges, MARGIN)
+
+
 def cell_sums(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
     """Sums of |2p - p₋ - p₊| around each cell, (4, H/2, W/2): horizontal, vertical, falling, rising."""
     wide = samples.astype(np.int32)
@@ -230,9 +241,7 @@ def _interpreted(
     found = classes(cell_sums(part), limits, len(filters) // SHAPES, start).repeat(2, 0).repeat(2, 1)
     change = np.full(found.shape, 1 << (UNIT_BITS - 1), np.int32)
     # One after the other: all at once are 36 pictures in 32 bits.
-    features = around(part, cuts)
-    if len(guide):
-        features = chain(features, departures(part, guide[rows], ridges, MARGIN))
+    features = filtered_features(part, cuts, guide[rows], ridges)
     for coefficients, feature in zip(filters.T.astype(np.int32), features, strict=True):
         change += coefficients[found] * feature
     height, width = out.shape[0] - 2 * start, out.shape[1]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,20 +11,19 @@ from maevid.codec.mae import MaeCodec
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
-from maevid.model.guide import RADII, departures, guiding, window
+from maevid.model.guide import RADII, guiding, window
 from maevid.model.post_filter import (
     ACTIVITIES,
     FEATURES,
     GUIDE,
     KINDS,
-    MARGIN,
     NODES,
     SHAPES,
     UNIT_BITS,
     PostFilter,
-    around,
     cell_sums,
     classes,
+    filtered_features,
     node_of,
     padded,
 )
@@ -111,10 +108,8 @@ class _Sums:
         found = classes(cell_sums(samples), self.limits[node], 1)
         which = found.repeat(2, 0).repeat(2, 1).ravel()
         order = np.argsort(which.astype(np.int16), kind="stable")
-        found_around = around(samples, self.cuts[node])
-        if self.ridges.size:
-            found_around = chain(found_around, departures(samples, guide, self.ridges[node], MARGIN))
-        features = np.stack([feature.ravel().astype(np.float32)[order] for feature in found_around])
+        each = filtered_features(samples, self.cuts[node], guide, self.ridges[node])
+        features = np.stack([feature.ravel().astype(np.float32)[order] for feature in each])
         missing = (source.astype(np.float32) - decoded).ravel()[order]
         present, starts = np.unique(which[order], return_index=True)
         for number, start, end in zip(present, starts, [*starts[1:], len(order)], strict=True):

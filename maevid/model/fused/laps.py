@@ -25,6 +25,7 @@ from maevid.video.frame import Plane
 Bytes = npt.NDArray[np.uint8]
 Changes = npt.NDArray[np.float32]
 Strip = npt.NDArray[np.float32]
+Samples = npt.NDArray[np.float32]
 
 _AT = np.array((0, LUMA_STEP**2, LUMA_STEP**2 + CHROMA_STEP**2))
 """Where in a block's channels its planes begin."""
@@ -110,7 +111,7 @@ def _to_bytes(strip: Strip, top: int, rounded: Bytes, plane: Bytes) -> None:
                 out[left + place] = rounded[place, g]
 
 
-def _across(x: Floats, change: Changes, start: int, end: int, differences: Floats, more: Floats) -> None:
+def _across(x: Floats, change: Changes, start: int, end: int, differences: Floats, more: Samples) -> None:
     """The lines (2K, ·) on both sides of an edge, from ``start`` to ``end``."""
     side = len(change)
     for tile in range(start, end, _TILE):
@@ -122,7 +123,7 @@ def _across(x: Floats, change: Changes, start: int, end: int, differences: Float
                 difference[j] = before[j] - behind[j]
         for k in range(side):
             before, behind = x[side - 1 - k, tile : tile + size], x[side + k, tile : tile + size]
-            total = more[0, :size]
+            total = more[:size]
             total[:] = 0
             for m in range(side):
                 weight, difference = change[k, m], differences[m, :size]
@@ -133,8 +134,9 @@ def _across(x: Floats, change: Changes, start: int, end: int, differences: Float
                 behind[j] -= total[j]
 
 
-def _overlap(strip: Strip, both: bool, change: Changes, differences: Floats, more: Floats) -> None:
+def _overlap(strip: Strip, both: bool, change: Changes) -> None:
     """What is to be done with a strip; ``both`` says that it has both its rows."""
+    differences, more = np.empty((LUMA_STEP, _TILE), np.float32), np.empty(_TILE, np.float32)
     side, groups = strip.shape[1], strip.shape[2]
     if both:
         _across(strip.reshape(side, side * groups), change, 0, side * groups, differences, more)
@@ -155,7 +157,6 @@ def _lap_loop(
     groups, strips = columns // 2 + 1, rows // 2 + 1
     large = np.zeros((2 * LUMA_STEP, 2 * LUMA_STEP, groups), np.float32)
     small = np.zeros((2 * CHROMA_STEP, 2 * CHROMA_STEP, groups), np.float32)
-    differences, more = np.empty((LUMA_STEP, _TILE), np.float32), np.empty((1, _TILE), np.float32)
     for number in range(start, end):
         picture, row = number // strips, 2 * (number % strips) - 1
         source = blocks[picture * rows * columns : (picture + 1) * rows * columns]
@@ -163,7 +164,7 @@ def _lap_loop(
         for plane in range(3):
             strip, change = (large, luma[picture]) if plane == 0 else (small, chroma[picture])
             _gather(source, row, rows, columns, _AT[plane], _LEVEL, strip)
-            _overlap(strip, 0 <= row < rows - 1, change, differences, more)
+            _overlap(strip, 0 <= row < rows - 1, change)
             _scatter(strip, row, rows, columns, _AT[plane], target)
 
 
@@ -183,14 +184,13 @@ def _to_planes_loop(
     large = np.zeros((2 * LUMA_STEP, 2 * LUMA_STEP, groups), np.float32)
     small = np.zeros((2 * CHROMA_STEP, 2 * CHROMA_STEP, groups), np.float32)
     rounded = np.empty((2 * LUMA_STEP, groups), np.uint8)
-    differences, more = np.empty((LUMA_STEP, _TILE), np.float32), np.empty((1, _TILE), np.float32)
     for number in range(start, end):
         picture, row = number // strips, 2 * (number % strips) - 1
         source = blocks[picture * rows * columns : (picture + 1) * rows * columns]
         for plane in range(3):
             strip, change = (large, luma[picture]) if plane == 0 else (small, chroma[picture])
             _gather(source, row, rows, columns, _AT[plane], _ONE, strip)
-            _overlap(strip, 0 <= row < rows - 1, change, differences, more)
+            _overlap(strip, 0 <= row < rows - 1, change)
             target = y[picture] if plane == 0 else u[picture] if plane == 1 else v[picture]
             _to_bytes(strip, row * (LUMA_STEP if plane == 0 else CHROMA_STEP), rounded, target)
 
@@ -201,7 +201,7 @@ _out, _planes = types.uint16[:, ::1], types.uint8[:, :, ::1]
 _gather = loop(_gather, _blocks, *(_size,) * 4, types.float32, _strip)
 _scatter = loop(_scatter, _strip, *(_size,) * 4, _out)
 _to_bytes = loop(_to_bytes, _strip, _size, *(types.uint8[:, ::1],) * 2)
-_across = loop(_across, _line, readable(types.float32, 2), *(_size,) * 2, *(_line,) * 2)
-_overlap = loop(_overlap, _strip, types.boolean, readable(types.float32, 2), *(_line,) * 2)
+_across = loop(_across, _line, readable(types.float32, 2), *(_size,) * 2, _line, types.float32[::1])
+_overlap = loop(_overlap, _strip, types.boolean, readable(types.float32, 2))
 _lap = loop(_lap_loop, _blocks, *(_size,) * 2, *(_changes,) * 2, _out, *(_size,) * 2)
 _to_planes = loop(_to_planes_loop, _blocks, *(_size,) * 2, *(_changes,) * 2, *(_planes,) * 3, *(_size,) * 2)
