@@ -155,7 +155,7 @@ class Transforms:
     ) -> None:
         network = codec.network
         self.indices = network.index_tensor([index])
-        gains = network._rows(self.indices)
+        gains = network.gains(self.indices)
         blocks = network.load([planes])
         latents = network.quantise(network.analyse(blocks, self.indices), self.indices).latents
         self.inputs = {
@@ -189,7 +189,7 @@ def speed(codec: MaeCodec, options: argparse.Namespace, folder: Path) -> None:
     network, index, count = codec.network, options.index, options.threads
     found = Transforms(codec, index, frames[0].planes, folder, WAYS, count)
     packets = [coded.packet for coded in codec.encode_batch(frames, [index] * count)]
-    gains = network._rows(found.indices)
+    gains = network.gains(found.indices)
     blocks = network.load([frames[0].planes])
     latents = torch.from_numpy(found.inputs["synthesis"]).contiguous(memory_format=torch.channels_last)
 

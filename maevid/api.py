@@ -35,6 +35,7 @@ def compress(
     device: str = "auto",
     precision: str = "auto",
     weights: Path | None = None,
+    effort: int = 0,
     measure: bool = False,
     max_pixels: int = MAX_PIXELS,
     resume: bool = False,
@@ -45,9 +46,10 @@ def compress(
 
     Give one of ``bitrate`` (bits per second), ``quality`` (0..100) or, for every other mode, a
     :class:`~maevid.rate.RateRequest`. ``measure`` adds PSNR to the reports, which ``listener`` receives.
-    Pictures of more than ``max_pixels`` luma samples are refused. ``resume`` goes on with an interrupted encode of the
-    same arguments. ``cluster`` has Dask workers code the frames: the address of a scheduler, or ``local`` (from a
-    script that guards its start with ``__name__ == "__main__"``).
+    ``effort`` is in how many rounds the encoder mends each frame by what the decoder makes of it: 0, or some 5 for
+    smaller files and more time. Pictures of more than ``max_pixels`` luma samples are refused. ``resume`` goes on with
+    an interrupted encode of the same arguments. ``cluster`` has Dask workers code the frames: the address of a
+    scheduler, or ``local`` (from a script that guards its start with ``__name__ == "__main__"``).
     Raises MaevidError with one line that says what is wrong; an existing output is then untouched.
     """
     request = request or RateRequest(bitrate=bitrate, quality=quality)
@@ -56,7 +58,7 @@ def compress(
         os.fspath(output),
         request,
         codec,
-        CodecOptions(device, precision, weights),
+        CodecOptions(device, precision, weights, effort),
         measure=measure,
         max_pixels=max_pixels,
         resume=resume,

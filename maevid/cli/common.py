@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 
 from maevid.codec.interface import CodecOptions
+from maevid.errors import UsageError
 from maevid.stream.packet import MAX_PIXELS
+
+MOST_EFFORT = 100
 
 
 def add_codec_options(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +25,18 @@ def add_codec_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_effort(parser: argparse.ArgumentParser) -> None:
+    """``--effort``, for commands that encode."""
+    parser.add_argument(
+        "--effort",
+        type=int,
+        default=0,
+        metavar="N",
+        help="rounds in which the encoder decodes a frame and mends it, 0 to 100 (default: 0): smaller packets for "
+        "time; 5 are worth most of it",
+    )
+
+
 def add_pixel_limit(parser: argparse.ArgumentParser) -> None:
     """``--max-pixels``, for commands that open files from anywhere."""
     parser.add_argument(
@@ -34,5 +49,8 @@ def add_pixel_limit(parser: argparse.ArgumentParser) -> None:
 
 
 def codec_options(options: argparse.Namespace) -> CodecOptions:
-    """What :func:`add_codec_options` parsed."""
-    return CodecOptions(options.device, options.precision, options.weights)
+    """What :func:`add_codec_options` and :func:`add_effort` parsed. Raises UsageError for an effort out of range."""
+    effort = getattr(options, "effort", 0)
+    if not 0 <= effort <= MOST_EFFORT:
+        raise UsageError(f"--effort goes from 0 to {MOST_EFFORT}, not {effort}")
+    return CodecOptions(options.device, options.precision, options.weights, effort)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maevid.atomic import read_only_once
-from maevid.cli.common import add_codec_options, add_pixel_limit, codec_options
+from maevid.cli.common import add_codec_options, add_effort, add_pixel_limit, codec_options
 from maevid.cli.progress import ProgressLine
 from maevid.codec.registry import DEFAULT_CODEC
 from maevid.errors import UsageError
@@ -89,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say what runs where")
     add_codec_options(parser)
+    add_effort(parser)
     add_pixel_limit(parser)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from maevid import __version__
 from maevid.atomic import atomic_output
 from maevid.cli.common import add_codec_options, codec_options
-from maevid.codec.registry import DEFAULT_CODEC, installed_codecs
+from maevid.codec.registry import DEFAULT_CODEC, installed_codecs, name_and_effort
 from maevid.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--codecs",
         default=DEFAULT_CODEC,
         metavar="NAME,NAME",
-        help=f"registered codecs (default: {DEFAULT_CODEC})",
+        help=f"registered codecs, NAME@N with --effort N of compress (default: {DEFAULT_CODEC})",
     )
     parser.add_argument(
         "--reference",
@@ -109,7 +109,7 @@ def _codecs(listed: str, reference: str | None) -> tuple[list[str], str]:
     """Names of the codecs, each once, and of the reference among them."""
     names = list(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
     known = [codec.name for codec in installed_codecs()]
-    for name in names:
+    for name, _ in map(name_and_effort, names):
         if name not in known:
             raise UsageError(f"no codec {name!r} is installed (installed: {', '.join(known)})")
     if not names:
@@ -123,7 +123,8 @@ def _codecs(listed: str, reference: str | None) -> tuple[list[str], str]:
 
 def _about(plan: Plan) -> dict[str, Any]:
     """When, how, where and with which versions."""
-    packages = {codec.package: codec.version for codec in installed_codecs() if codec.name in plan.codecs}
+    used = {name_and_effort(label)[0] for label in plan.codecs}
+    packages = {codec.package: codec.version for codec in installed_codecs() if codec.name in used}
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),

@@ -19,12 +19,14 @@ class CodecOptions:
     """What a user may say about how a codec runs. A codec ignores what does not concern it.
 
     ``device``: ``auto``, ``cpu`` or ``cuda``; ``precision``: ``auto``, ``float32``, ``bfloat16`` or ``float16``;
-    ``weights``: a model file in place of the codec's own.
+    ``weights``: a model file in place of the codec's own. ``effort``: rounds in which a frame's packet is made smaller,
+    0 or more, as far as the codec knows how.
     """
 
     device: str = "auto"
     precision: str = "auto"
     weights: Path | None = None
+    effort: int = 0
 
 
 @dataclass(frozen=True, slots=True)

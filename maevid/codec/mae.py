@@ -26,8 +26,9 @@ from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import choose_placement
 from maevid.model.integer import BATCH_LIMIT
-from maevid.model.network import Network, Quantised, latent_levels
+from maevid.model.network import Network, Quantised
 from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SKIP_BELOW, SYMBOL_LIMIT
+from maevid.model.refinement import Refinement
 from maevid.model.workers import lanes_for, side_by_side
 from maevid.stream.packet import Packet, header_size
 from maevid.video.frame import Frame, Plane
@@ -64,7 +65,10 @@ class MaeCodec(FrameCodec):
         self.identity = bytes.fromhex(checkpoint.sha256[:8])
         self.network = Network(checkpoint, choose_placement(options.device, options.precision))
         self.tables = checkpoint.tables()
+        self._refinement = Refinement(self.network, options.effort) if options.effort else None
         self.description = str(self.network.placement)
+        if options.effort:
+            self.description += f", effort {options.effort}"
         self._batches = Batches()
         if self.network.placement.device.type == "cpu":
             self.batch_size = torch.get_num_threads()
@@ -100,7 +104,7 @@ class MaeCodec(FrameCodec):
         indices = self.network.index_tensor(rate_indices)
         blocks = self.network.load([frame.planes for frame in frames])
         quantised = self._quantised(blocks, indices).integers_on_cpu()
-        levels = latent_levels(quantised.latents)
+        levels = self.network.levels(quantised.latents)
         analysed = time.perf_counter()
         # Before the entropy coding, so that a GPU synthesises while the CPU codes.
         decoded = self.network.reconstruct(quantised.latents, indices) if reconstruct else None
@@ -144,11 +148,11 @@ class MaeCodec(FrameCodec):
         self._latents(packet)
 
     def latent_levels(self, packet: Packet) -> npt.NDArray[np.int32]:
-        """Decoded latents (M, ⌈height/16⌉, ⌈width/16⌉) in sixteenths of a quantiser step: the same on every machine.
+        """Decoded latents (M, ⌈height/16⌉, ⌈width/16⌉) as multiples of the means' step: the same on every machine.
 
         Raises as :meth:`decode` does.
         """
-        return latent_levels(self._latents(packet)[0][0])
+        return self.network.levels(self._latents(packet)[0][0])
 
     def block_bits(self, packet: Packet) -> npt.NDArray[np.float64]:
         """Bits of each 16×16 luma block, (⌈height/16⌉, ⌈width/16⌉): its latents', and its share of the hyper-latents'.
@@ -198,6 +202,8 @@ class MaeCodec(FrameCodec):
         return [self.coded_string(quantised, row, index) for row, index in enumerate(rate_indices)]
 
     def _quantised(self, blocks: torch.Tensor, indices: torch.Tensor) -> Quantised:
+        if self._refinement is not None:
+            return self._refinement(blocks, indices)
         return self.network.quantise(self.network.analyse(blocks, indices), indices)
 
     def coded_string(
@@ -268,7 +274,7 @@ class MaeCodec(FrameCodec):
             symbols = self._decode_pass(decoder, passes[1], index[0], ledger)
             latents = network.restore(mean, symbols, latents)
         decoder.finish()
-        if _check_value(latent_levels(latents[0])) != packet.latent_check:
+        if _check_value(network.levels(latents[0])) != packet.latent_check:
             raise LatentError(
                 f"the packet is whole, but its latents are not the encoder's: the tables of {self.name} "
                 f"{self.identity.hex()} are damaged, or this machine does not compute exactly"

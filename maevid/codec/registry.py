@@ -37,6 +37,14 @@ def installed_codecs() -> list[Installed]:
     return found
 
 
+def name_and_effort(label: str) -> tuple[str, int]:
+    """A codec's name and effort from ``NAME`` or ``NAME@EFFORT``. Raises UsageError where that is no whole number."""
+    name, sign, effort = label.partition("@")
+    if sign and not (effort.isascii() and effort.isdigit()):
+        raise UsageError(f"{label}: after @ stands the effort, a whole number, as in {name}@5")
+    return name, int(effort or 0)
+
+
 def open_codec(name: str, options: CodecOptions) -> FrameCodec:
     """Load the codec of that name. Raises UsageError for an unknown name or one that cannot be loaded."""
     points: list[EntryPoint] = [p for p in entry_points(group=GROUP) if p.name == name]

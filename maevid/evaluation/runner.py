@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
-from maevid.codec.registry import open_codec
+from maevid.codec.registry import name_and_effort, open_codec
 from maevid.errors import MaevidError
 from maevid.evaluation import vmaf
 from maevid.evaluation.inputs import Input
@@ -26,7 +26,10 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. ``points`` rate indices a codec, ``frames`` of each clip, all on ``threads`` threads."""
+    """What to run. ``points`` rate indices a codec, ``frames`` of each clip, all on ``threads`` threads.
+
+    A codec is named as it is registered; ``NAME@N`` is the same with effort N.
+    """
 
     inputs: Sequence[Input]
     codecs: Sequence[str]
@@ -59,8 +62,13 @@ def run(plan: Plan, store: Store, tell: Tell) -> Outcome:
     A codec that fails on an input is noted and the rest goes on. Raises UsageError for a codec that is not there.
     """
     with on_threads(plan.threads):
-        codecs = [open_codec(name, plan.options) for name in plan.codecs]
+        codecs = {label: _opened(label, plan.options) for label in plan.codecs}
         return _Run(plan, store, tell, codecs).run()
+
+
+def _opened(label: str, options: CodecOptions) -> FrameCodec:
+    name, effort = name_and_effort(label)
+    return open_codec(name, replace(options, effort=effort))
 
 
 def codec_key(codec: FrameCodec) -> str:
@@ -70,7 +78,7 @@ def codec_key(codec: FrameCodec) -> str:
 
 
 class _Run:
-    def __init__(self, plan: Plan, store: Store, tell: Tell, codecs: Sequence[FrameCodec]) -> None:
+    def __init__(self, plan: Plan, store: Store, tell: Tell, codecs: Mapping[str, FrameCodec]) -> None:
         self.plan, self.store, self.tell, self.codecs = plan, store, tell, codecs
         self.outcome = Outcome()
         self.groups: dict[str, list[Input]] = {}
@@ -79,23 +87,24 @@ class _Run:
 
     def run(self) -> Outcome:
         for group, inputs in self.groups.items():
-            points = {codec.name: self._points(codec, group, inputs) for codec in self.codecs}
+            points = {label: self._points(label, group, inputs) for label in self.codecs}
             for item in inputs:
                 self._input(item, points)
         return self.outcome
 
-    def _points(self, codec: FrameCodec, group: str, inputs: Sequence[Input]) -> list[int]:
+    def _points(self, label: str, group: str, inputs: Sequence[Input]) -> list[int]:
         """Rate indices of a codec for a group; none, and a failure noted, where it cannot code any of it."""
+        codec = self.codecs[label]
         names = repr([item.sha256 for item in inputs])
         digest = hashlib.sha256(names.encode()).hexdigest()[:12]
         key = f"{codec_key(codec)} {group} {digest} {self.plan.points}"
         if key not in self.store.points:
-            self.tell(f"{group}: choosing rate points of {codec.name}")
+            self.tell(f"{group}: choosing rate points of {label}")
             try:
                 frames = self._probes(codec, inputs)
                 self.store.add_points(key, rate_points(codec, frames, self.plan.points))
             except Exception as error:
-                self._fail(codec.name, "", error)
+                self._fail(label, "", error)
                 return []
         return self.store.points[key]
 
@@ -116,25 +125,24 @@ class _Run:
 
     def _input(self, item: Input, points: dict[str, list[int]]) -> None:
         frames: list[Frame] = []
-        for codec in self.codecs:
+        for label, codec in self.codecs.items():
             key = codec_key(codec)
-            for index in points[codec.name]:
+            for index in points[label]:
                 count = 1 if item.picture else self.plan.frames
                 known = self.store.measurements.get((key, item.sha256, count, index))
                 if known is None:
                     try:
                         frames = frames or item.load(count)
-                        self.tell(f"{item.group}/{item.name}: {codec.name} at rate index {index}")
-                        known = self._measure(codec, item, frames, index, count)
+                        self.tell(f"{item.group}/{item.name}: {label} at rate index {index}")
+                        known = self._measure(label, item, frames, index, count)
                     except Exception as error:
-                        self._fail(codec.name, item.name, error)
+                        self._fail(label, item.name, error)
                         break
                     self.store.add(known)
                 self.outcome.measurements.append(known)
 
-    def _measure(
-        self, codec: FrameCodec, item: Input, frames: list[Frame], index: int, count: int
-    ) -> Measurement:
+    def _measure(self, label: str, item: Input, frames: list[Frame], index: int, count: int) -> Measurement:
+        codec = self.codecs[label]
         batch = max(1, codec.batch_size)
         parts = [frames[at : at + batch] for at in range(0, len(frames), batch)]
         began = time.perf_counter()
@@ -153,7 +161,7 @@ class _Run:
         if vmaf.available() and (scores := vmaf.vmaf([frame.planes for frame in frames], decoded)):
             values["vmaf"] = scores
         return Measurement(
-            codec=codec.name,
+            codec=label,
             codec_key=codec_key(codec),
             input=item.name,
             group=item.group,

@@ -17,7 +17,7 @@ from maevid.model.lapping import Lapping, forward_changes, inverse_changes, over
 from maevid.model.likelihood import gaussian_bits, laplace_bits
 from maevid.model.modulation import Modulation
 from maevid.model.prior import SKIP_BELOW, EntropyModel, HyperAnalysis, anchor_mask, scale_of_index
-from maevid.model.quantiser import nearest, quantised
+from maevid.model.quantiser import OFFSETS, nearest, quantised
 from maevid.model.representation import Blocks, Representation, Rgb
 from maevid.model.transforms import Analysis, Gains, Synthesis
 
@@ -37,7 +37,12 @@ class ModulatedAutoencoder(nn.Module):
 
     Samples are 0..1 inside ``forward`` and shifted by -½ before the analysis. Latents are in quantiser
     units: rounding them is the quantiser, whose step shrinks with λ through the last modulation.
+
+    ``rehearsing`` is set in training until its last phase: layers that are to be exact round as they will, but multiply
+    in half precision where autocast says so, and every latent is rounded to the nearest and counted as coded.
     """
+
+    rehearsing = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -118,7 +123,8 @@ class ModulatedAutoencoder(nn.Module):
         latents = self.analyse(source - 0.5, gains)
         z = self.hyper_analysis(latents, gains)
         # In half precision the exact layers would not be exact.
-        with torch.autocast(latents.device.type, enabled=False) if self.entropy.exact else nullcontext():
+        exactly = self.entropy.exact and not self.rehearsing
+        with torch.autocast(latents.device.type, enabled=False) if exactly else nullcontext():
             bits_y, bits_z, decoded_latents = self._rate(latents, z, position, gains, noise=noise)
 
         decoded = self.synthesise(decoded_latents, gains) + 0.5
@@ -146,8 +152,8 @@ class ModulatedAutoencoder(nn.Module):
         hyper_scale = scale_of_index(conditions.hyper_index)[:, :, None, None]
         bits_z = gaussian_bits(z_rate, hyper_scale.expand_as(z_rate)).sum((1, 2, 3))
 
-        # As the coder does; in training once the arithmetic is exact, that is in its last phase.
-        as_coded = self.entropy.exact or not noise
+        # As the coder does; in training in its last phase.
+        as_coded = (self.entropy.exact and not self.rehearsing) or not noise
         features = self.entropy.features(z_hat, conditions, *latents.shape[-2:])
         mean, index = self.entropy.first(features, conditions)
         if isinstance(self.entropy, EntropyModel) and self.entropy.two_passes:
@@ -164,10 +170,11 @@ class ModulatedAutoencoder(nn.Module):
             bits_each = torch.where(index >= SKIP_BELOW, bits_each, 0.0)
         return bits_each.sum((1, 2, 3)), bits_z, self._decoded(latents, mean, index, as_coded=as_coded)
 
-    def symbols(self, deviation: Tensor, scale_index: Tensor) -> Tensor:
+    def symbols(self, deviation: Tensor, scale_index: Tensor, offsets: Tensor = OFFSETS) -> Tensor:
         """Whole numbers that the encoder makes of deviations from the means, as this prior wants them rounded."""
-        choose = quantised if isinstance(self.entropy, EntropyModel) else nearest
-        return choose(deviation, scale_index)
+        if isinstance(self.entropy, EntropyModel):
+            return quantised(deviation, scale_index, offsets)
+        return nearest(deviation)
 
     def _rounded(self, deviation: Tensor, index: Tensor) -> Tensor:
         """:meth:`symbols`, with the gradient of the identity."""

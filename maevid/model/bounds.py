@@ -28,7 +28,7 @@ from maevid.model.integer import (
     OFFSET_STEP,
     LinearPredictor,
 )
-from maevid.model.prior import INDEX_GAIN, INDEX_STEP, MEAN_LIMIT, MEAN_STEP, SCALES
+from maevid.model.prior import INDEX_GAIN, INDEX_STEP, MEAN_LIMIT, SCALES
 
 Array = npt.NDArray[Any]
 
@@ -76,7 +76,7 @@ def largest_sums(config: ModelConfig, arrays: Mapping[str, Array]) -> dict[str, 
             raise ModelError(f"model {config.name}: a weight of the predictor is beyond 1")
         inputs = LinearPredictor.INPUT_LIMIT / LinearPredictor.INPUT_STEP
         step = LinearPredictor.INPUT_STEP * LinearPredictor.WEIGHT_STEP
-        sums["predictor"] = float(weight.sum((1, 2, 3)).max()) * inputs + MEAN_STEP / 2 / step
+        sums["predictor"] = float(weight.sum((1, 2, 3)).max()) * inputs + config.mean_step / 2 / step
         predicted = sums["predictor"] * step
     for head, offset in heads.items():
         sums[f"{head}.hidden"] = layers.pointwise(
@@ -86,8 +86,8 @@ def largest_sums(config: ModelConfig, arrays: Mapping[str, Array]) -> dict[str, 
         mean, index = worst[:m] * unit[:m], worst[m:] * unit[m:] * INDEX_GAIN
         index += peaks["scale_index"] * INDEX_STEP + INDEX_STEP / 2
         sums[f"{head}.out"] = max(
-            float(((mean + MEAN_STEP / 2) / np.minimum(unit[:m], MEAN_STEP / 2)).max()),
-            float((mean.max() + predicted + MEAN_LIMIT) / MEAN_STEP),
+            float(((mean + config.mean_step / 2) / np.minimum(unit[:m], config.mean_step / 2)).max()),
+            float((mean.max() + predicted + MEAN_LIMIT) / config.mean_step),
             float((index / np.minimum(unit[m:] * INDEX_GAIN, INDEX_STEP / 2)).max()),
         )
     return sums

@@ -15,7 +15,9 @@ Transform = Literal["blocks", "conv-gdn"]
 Units = Literal["samples", "quantiser"]
 
 RATE_INDICES = 256
-_LATER = {"units", "width_16", "activation_bits", "post_filter", "lapped"}
+MOST_MEAN_BITS = 6
+"""Latents, ±2^17 and more, are then multiples of 2^-6 that float32 holds."""
+_LATER = {"units", "width_16", "activation_bits", "mean_bits", "post_filter", "lapped"}
 """Fields that the first published models do not have; their defaults are what those models did."""
 
 
@@ -28,9 +30,9 @@ class ModelConfig:
     ``hyper_latents`` the number of channels of z. λ runs from ``lambda_min`` to ``lambda_max``;
     ``plane_weights`` weigh the mean squared errors of Y, U and V in the loss and sum to 1. ``units`` says whether the
     transforms' features count samples or quantiser steps, ``width_16`` is the width of the branches at 1/16 (0: M), and
-    ``activation_bits`` the precision of the entropy networks' activations. ``lapped`` says that blocks overlap
-    (:mod:`maevid.model.lapping`), ``post_filter`` of a model file that it has the filters of
-    :mod:`maevid.model.post_filter`, which are fitted to the trained network.
+    ``activation_bits`` the precision of the entropy networks' activations; means are multiples of 2^-``mean_bits``.
+    ``lapped`` says that blocks overlap (:mod:`maevid.model.lapping`), ``post_filter`` of a model file that it has the
+    filters of :mod:`maevid.model.post_filter`, which are fitted to the trained network.
     """
 
     name: str = "mae"
@@ -49,6 +51,7 @@ class ModelConfig:
     units: Units = "samples"
     width_16: int = 0
     activation_bits: int = 8
+    mean_bits: int = 4
     post_filter: bool = False
     lapped: bool = False
 
@@ -62,6 +65,10 @@ class ModelConfig:
                 raise ModelError(f"model {self.name}: {choice!r} is none of {', '.join(allowed)}")
         if self.activation_bits not in (8, 9):
             raise ModelError(f"model {self.name}: activations have 8 or 9 bits, not {self.activation_bits}")
+        if self.mean_bits not in range(MOST_MEAN_BITS + 1):
+            raise ModelError(
+                f"model {self.name}: means have 0 to {MOST_MEAN_BITS} fraction bits, not {self.mean_bits}"
+            )
         one = self.modulation == "none"
         if not 0 < self.lambda_min <= self.lambda_max or one != (self.lambda_min == self.lambda_max):
             kind = "one λ" if one else "a range of λ"
@@ -82,6 +89,11 @@ class ModelConfig:
     def activation_step(self) -> float:
         """Grid of the entropy networks' activations, which lie in -8..8."""
         return float(2.0 ** (4 - self.activation_bits))
+
+    @property
+    def mean_step(self) -> float:
+        """Grid of the means, in quantiser units."""
+        return float(2.0**-self.mean_bits)
 
     def lam(self, rate_index: int) -> float:
         """λ of a rate index 0..255: λ_min·(λ_max/λ_min)^(index/255)."""
@@ -151,6 +163,7 @@ CONFIGS: dict[str, ModelConfig] = {
         lambda_max=2.0,
         units="quantiser",
         activation_bits=9,
+        mean_bits=6,
         lapped=True,
     ),
     "mae-fast": ModelConfig(
@@ -164,6 +177,7 @@ CONFIGS: dict[str, ModelConfig] = {
         lambda_max=2.0,
         units="quantiser",
         activation_bits=9,
+        mean_bits=6,
         lapped=True,
     ),
     **{config.name: config for config in _paper_configs()},

@@ -27,14 +27,19 @@ class Pointwise(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight[:, :, None, None]
-        if torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
-            return F.conv2d(x, weight, self.bias)
-        out = F.conv2d(x[:, :STEADY_INPUTS], weight[:, :STEADY_INPUTS], self.bias)
-        for start in range(STEADY_INPUTS, x.shape[1], STEADY_INPUTS):
-            end = start + STEADY_INPUTS
-            out = out + F.conv2d(x[:, start:end], weight[:, start:end])
-        return out
+        return pointwise(x, self.weight, self.bias)
+
+
+def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A 1×1 convolution with a matrix (outputs, inputs), (B, inputs, h, w) to (B, outputs, h, w)."""
+    weight = matrix[:, :, None, None]
+    if torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
+        return F.conv2d(x, weight, bias)
+    out = F.conv2d(x[:, :STEADY_INPUTS], weight[:, :STEADY_INPUTS], bias)
+    for start in range(STEADY_INPUTS, x.shape[1], STEADY_INPUTS):
+        end = start + STEADY_INPUTS
+        out = out + F.conv2d(x[:, start:end], weight[:, start:end])
+    return out
 
 
 class Depthwise(nn.Module):

@@ -20,13 +20,13 @@ from maevid.model.factorized import FactorizedModel
 from maevid.model.prior import (
     HYPER_FACTOR,
     HYPER_LIMIT,
-    MEAN_STEP,
     SKIP_BELOW,
     Conditions,
     EntropyModel,
     HyperAnalysis,
     anchor_mask,
 )
+from maevid.model.quantiser import OFFSETS
 from maevid.model.representation import CHROMA_STEP, LUMA_STEP
 from maevid.model.transforms import ALIGNMENT, Analysis, Gains, Synthesis
 from maevid.video.frame import Plane
@@ -140,6 +140,12 @@ class Network:
         step = ALIGNMENT // LUMA_STEP
         return self._load(frames, -(-height // ALIGNMENT) * step, -(-width // ALIGNMENT) * step)
 
+    def samples(self, loaded: Tensor) -> Tensor:
+        """What :meth:`load` gave as the representation that the model packs, in 0..1, float32."""
+        if not self.fused_transforms:
+            return loaded
+        return loaded.float().add_(127.5).div_(255) if self.config.lapped else loaded.float().add_(0.5)
+
     def _load_unfused(self, frames: Sequence[tuple[Plane, Plane, Plane]], rows: int, columns: int) -> Tensor:
         stacks = []
         for number in range(3):
@@ -154,30 +160,41 @@ class Network:
     @torch.inference_mode()
     def analyse(self, source: Tensor, rate_indices: Tensor) -> Tensor:
         """What :meth:`load` gives to unrounded latents (B, M, h, w) in quantiser units; float work, encoder only."""
-        with self._autocast():
-            return self._analysis(source, self._rows(rate_indices))
+        with self.autocast():
+            return self._analysis(source, self.gains(rate_indices))
 
     def _analyse_unfused(self, source: Tensor, gains: Gains) -> Tensor:
         return self.model.analyse(source - 0.5, gains)
 
     @torch.inference_mode()
-    def quantise(self, latents: Tensor, rate_indices: Tensor) -> Quantised:
-        """Round latents pass by pass around the means that the decoder will have."""
-        with self._autocast():
-            z = self._hyper_analysis(latents, self._rows(rate_indices))
-        z = torch.round(z).clamp(-HYPER_LIMIT, HYPER_LIMIT)
+    def hyper_latents(self, latents: Tensor, rate_indices: Tensor) -> Tensor:
+        """Whole hyper-latents (B, Z, ⌈h/4⌉, ⌈w/4⌉) of latents, float32."""
+        with self.autocast():
+            z = self._hyper_analysis(latents, self.gains(rate_indices))
+        return torch.round(z).clamp(-HYPER_LIMIT, HYPER_LIMIT)
+
+    @torch.inference_mode()
+    def quantise(
+        self, latents: Tensor, rate_indices: Tensor, hyper: Tensor | None = None, offsets: Tensor = OFFSETS
+    ) -> Quantised:
+        """Round latents pass by pass around the means that the decoder will have.
+
+        From the hyper-latents that are given, else from the latents' own, and with
+        :func:`~maevid.model.quantiser.rounding_offsets`.
+        """
+        z = self.hyper_latents(latents, rate_indices) if hyper is None else hyper
         conditions = self.conditions(rate_indices)
         with self._exactly():
             features = self._entropy.features(z, conditions, *latents.shape[-2:])
-            symbols, index, decoded = self._quantise(latents, features, conditions)
+            symbols, index, decoded = self._quantise(latents, features, conditions, offsets)
         return Quantised(z.to(torch.int32), symbols, index, decoded)
 
     def _quantise_unfused(
-        self, latents: Tensor, features: Tensor, conditions: Conditions
+        self, latents: Tensor, features: Tensor, conditions: Conditions, offsets: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Symbols (int32), scale indices (uint8) and decoded latents, pass by pass."""
         entropy = self.model.entropy
-        rounded = self.model.symbols
+        rounded = partial(self.model.symbols, offsets=offsets)
         mean, index = entropy.first(features, conditions)
         symbols = rounded(latents - mean, index) * (index >= SKIP_BELOW)
         if isinstance(entropy, EntropyModel) and self.two_passes:
@@ -189,6 +206,11 @@ class Network:
             index = torch.where(anchor, index, index_2)
             symbols = torch.where(anchor, symbols, symbols_2)
         return symbols.to(torch.int32), index.to(torch.uint8), symbols + mean
+
+    def levels(self, latents: Tensor) -> npt.NDArray[np.int32]:
+        """Decoded latents in steps of the means' grid, int32, as the packet's latent check covers them."""
+        whole: npt.NDArray[np.int32] = (latents * (1 / self.config.mean_step)).to(torch.int32).cpu().numpy()
+        return whole
 
     @torch.inference_mode()
     def features(
@@ -240,8 +262,8 @@ class Network:
     @torch.inference_mode()
     def reconstruct(self, latents: Tensor, rate_indices: Tensor) -> Tensor:
         """Decoded latents (B, M, h, w) to what :meth:`planes` takes. A GPU is still at work when this returns."""
-        with self._autocast():
-            decoded: Tensor = self._synthesis(latents, self._rows(rate_indices))
+        with self.autocast():
+            decoded: Tensor = self._synthesis(latents, self.gains(rate_indices))
         return decoded
 
     @torch.inference_mode()
@@ -297,19 +319,15 @@ class Network:
             tensor = tensor.pin_memory()
         return tensor.to(self.placement.device, non_blocking=True)
 
-    def _rows(self, rate_indices: Tensor) -> Gains:
+    def gains(self, rate_indices: Tensor) -> Gains:
+        """The rows of the tabulated gains for rate indices (B,)."""
         return self._gains.map(lambda table: table[rate_indices])
 
     def _exactly(self) -> torch.autocast:
         """No autocast, not even one that the caller runs under."""
         return torch.autocast(self.placement.device.type, enabled=False)
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """The transforms' precision, as a context."""
         dtype = self.placement.dtype
         return torch.autocast(self.placement.device.type, dtype, enabled=dtype != torch.float32)
-
-
-def latent_levels(latents: Tensor) -> npt.NDArray[np.int32]:
-    """Decoded latents in sixteenths, int32, as the packet's latent check covers them."""
-    levels: npt.NDArray[np.int32] = (latents * (1 / MEAN_STEP)).to(torch.int32).cpu().numpy()
-    return levels

@@ -1,7 +1,7 @@
 """The probability model of the latents: hyper-latents, and means and scales of y on integer arithmetic.
 
 y is coded in quantiser units as round(y - mean), with a zero-mean Gaussian whose standard deviation is
-one of 64, a scale index apart by 3/16 octave. Means are multiples of 1/16. With the `checkerboard` prior the
+one of 64, a scale index apart by 3/16 octave. With the `checkerboard` prior the
 latents go in two passes: those with (row + column + channel) even first, from the hyper-latents alone;
 the others from these and the hyper-latents. So at every place half of the channels are known when
 the other half is coded, and every latent has its four neighbours.
@@ -40,10 +40,9 @@ SCALE_FLOOR = 0.11
 INDICES_PER_OCTAVE = 16 / 3
 SKIP_BELOW = 4
 """Latents of a scale index below this are not coded: their value is the mean."""
-SYMBOL_LIMIT = 2.0**19
-"""Largest symbol; ±2^19 plus a mean in sixteenths is still exact in float32, and no picture comes near it."""
+SYMBOL_LIMIT = 2.0**17
+"""Largest symbol; ±2^17 plus a mean in 64ths is still exact in float32, and no picture comes near it."""
 INDEX_STEP = 1 / 8
-MEAN_STEP = 1 / 16
 MEAN_LIMIT = 16384.0
 HYPER_LIMIT = 127.0
 HYPER_STEP = 2.0**-4
@@ -148,6 +147,7 @@ class EntropyModel(ExactModule):
         super().__init__()
         m, h, z = config.latents, config.hyper, config.hyper_latents
         self.step = step = config.activation_step
+        self.mean_step = config.mean_step
         self.two_passes = config.prior == "checkerboard"
         self.up_1 = IntegerPointwise(z, 4 * h, step)
         self.spatial_1 = IntegerDepthwise(h, step)
@@ -213,9 +213,9 @@ class EntropyModel(ExactModule):
     ) -> tuple[Tensor, Tensor]:
         index = index + conditions.scale_index[:, :, None, None]
         if self.exact:
-            mean = round_to(mean, MEAN_STEP)
+            mean = round_to(mean, self.mean_step)
             if predicted is not None:
-                predicted = round_to(predicted, MEAN_STEP)
+                predicted = round_to(predicted, self.mean_step)
             index = round_to(round_to(index, INDEX_STEP), 1.0)
         if predicted is not None:
             mean = mean + predicted

@@ -20,26 +20,26 @@ RATE_WEIGHT = 0.03
 FIRST_STEP_ENDS = 1.5
 
 
-def _offsets() -> Tensor:
+def rounding_offsets(rate_weight: float) -> Tensor:
+    """What is added to a magnitude before it is rounded down, for a µ; float32 (2, scale indices): below 1.5, and from
+    there on, where the rule for the symbol 2 serves for all."""
     scales = scale_of_index(torch.arange(SCALES, dtype=torch.float64))
     none, one, two = (gaussian_bits(torch.full_like(scales, symbol), scales) for symbol in (0, 1, 2))
-    return (0.5 - RATE_WEIGHT / 2 * torch.stack((one - none, two - one))).to(torch.float32)
+    return (0.5 - rate_weight / 2 * torch.stack((one - none, two - one))).to(torch.float32)
 
 
-OFFSETS = _offsets()
-"""What is added to a magnitude before it is rounded down, float32 (2, scale indices): below 1.5, and from there on,
-where the rule for the symbol 2 serves for all."""
+OFFSETS = rounding_offsets(RATE_WEIGHT)
 
 
-def quantised(deviation: Tensor, scale_index: Tensor) -> Tensor:
-    """Symbols (float32, whole, up to ±2^19) of deviations from the means, in quantiser units; ``scale_index`` 0..63
-    has the same shape and holds whole numbers."""
+def quantised(deviation: Tensor, scale_index: Tensor, offsets: Tensor = OFFSETS) -> Tensor:
+    """Symbols (float32, whole, up to ±2^17) of deviations from the means, in quantiser units; ``scale_index`` 0..63
+    has the same shape and holds whole numbers. ``offsets`` are :func:`rounding_offsets`."""
     size = deviation.abs()
-    offsets, index = OFFSETS.to(deviation.device), scale_index.long()
+    offsets, index = offsets.to(deviation.device), scale_index.long()
     added = torch.where(size < FIRST_STEP_ENDS, offsets[0][index], offsets[1][index])
     return torch.copysign(torch.floor(size + added).clamp_(0, SYMBOL_LIMIT), deviation)
 
 
-def nearest(deviation: Tensor, scale_index: Tensor) -> Tensor:
-    """The same without regard to the rate, for priors that are not Gaussian; ``scale_index`` does not matter."""
+def nearest(deviation: Tensor) -> Tensor:
+    """The same without regard to the rate, for priors that are not Gaussian."""
     return torch.floor(deviation + 0.5).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)

@@ -249,7 +249,7 @@ def _job(options: CompressOptions, codec: FrameCodec, arithmetic: str) -> dict[s
         "target or rate control": asdict(options.request),
         "--codec": codec.name,
         "--weights": codec.sha256 or codec.identity.hex(),
-        "--device or --precision": arithmetic,
+        "--device, --precision or --effort": arithmetic,
         "--measure, --json or --tui": options.measure,
         "--stats-in": hashlib.sha256(found.read_bytes()).hexdigest() if found and found.is_file() else None,
         "maevid's version": __version__,

@@ -38,7 +38,7 @@ class TrainingOptions:
     samples, a multiple of 64.
 
     ``decay_steps`` > 0 makes this run a branch: the learning rate falls linearly to zero over so many steps, and in the
-    last part of them (:data:`~maevid.training.run.EXACT_FROM`) the entropy networks compute on their integer grids.
+    last part of them (:data:`~maevid.training.run.EXACT_FROM`) the entropy networks compute exactly.
     ``compiled`` runs the network through TorchInductor, which fuses what is not a matrix product: a fifth less time for
     forward and backward pass, after a minute of compiling.
     ``rate`` scales all learning rates from here on; None leaves it as the run has it (1 in a new one).
@@ -92,7 +92,7 @@ class Trainer:
         if options.decay_steps and not self.progress.decay_steps:
             self.progress.decay_start = self.progress.step
             self.progress.decay_steps = options.decay_steps
-        self.model.entropy.set_exact(self.progress.exact)
+        self._set_arithmetic(self.model)
         shared = self.group.shared(self.model)
         # PyTorch's own random numbers: the compiled loops would make theirs one at a time.
         loops = partial(torch.compile, dynamic=False, options={"fallback_random": True})
@@ -115,8 +115,7 @@ class Trainer:
 
     def step(self) -> dict[str, float]:
         """One optimizer step; a non-finite loss or gradient skips it. Returns the step's figures."""
-        if self.progress.exact and not self.model.entropy.exact:
-            self.model.entropy.set_exact(True)
+        self._set_arithmetic(self.model)
         # Seeded by the step alone, a run goes on exactly from its state, in any number of processes.
         random = np.random.default_rng((self.options.seed, self.progress.step, self.group.rank))
         torch.manual_seed(int(random.integers(2**63)))
@@ -206,5 +205,11 @@ class Trainer:
         """A copy of the network with the averaged weights."""
         model = ModulatedAutoencoder(self.model.config).to(self.options.device)
         model.load_state_dict(self.average.weights)
-        model.entropy.set_exact(self.progress.exact)
+        self._set_arithmetic(model)
         return model
+
+    def _set_arithmetic(self, model: ModulatedAutoencoder) -> None:
+        exact, rounded = self.progress.exact, self.progress.rounded
+        if model.entropy.exact != (exact or rounded):
+            model.entropy.set_exact(exact or rounded)
+        model.rehearsing = not exact

@@ -22,8 +22,10 @@ from maevid.model.config import ModelConfig
 from maevid.training.optimizers import pack_state, unpack_state
 
 STATE_FILE = "state.safetensors"
+ROUNDED_FROM = 2000
+"""Steps after which the entropy networks round as they will in the end."""
 EXACT_FROM = 0.9
-"""Share of a decay after which arithmetic is exact, since a step then takes longer."""
+"""Share of a decay after which their products are exact too, since a step then takes longer."""
 
 
 @dataclass
@@ -44,8 +46,13 @@ class Progress:
     earlier_seconds: float = 0.0
 
     @property
+    def rounded(self) -> bool:
+        """Whether weights, activations and results of the entropy networks are rounded to their integer grids."""
+        return self.step + (self.earlier_steps or 0) >= ROUNDED_FROM
+
+    @property
     def exact(self) -> bool:
-        """Whether the entropy networks compute on their integer grids."""
+        """Whether they are, and multiplied without error as well."""
         return self.decay_steps > 0 and self.step >= self.decay_start + EXACT_FROM * self.decay_steps
 
 

@@ -255,11 +255,13 @@ class Model:
             "units": "samples",
             "width_16": 0,
             "activation_bits": 8,
+            "mean_bits": 4,
             "post_filter": False,
             "lapped": False,
             **json.loads(metadata["config"]),
         }
         self.step = 2.0 ** (4 - self.config["activation_bits"])
+        self.mean_step = 2.0 ** -self.config["mean_bits"]
         c, at = self.arrays["tables.cumulative"].tolist(), 0
         self.tables = []
         for low, size in zip(self.arrays["tables.minimum"], self.arrays["tables.size"], strict=True):
@@ -283,7 +285,7 @@ class Model:
         hidden = self.act(leaky(self.layer(f"{name}.hidden", x) + self.offset(offset, rate, 1 / 64)))
         mean, index = np.split(self.layer(f"{name}.out", hidden), 2)
         index = rounded(4 * index + self.offset("scale_index", rate, 1 / 8), 1 / 8)
-        return rounded(mean, 1 / 16), np.clip(rounded(index, 1), 0, 63).astype(int)
+        return rounded(mean, self.mean_step), np.clip(rounded(index, 1), 0, 63).astype(int)
 
     def latents(self, packet: Packet) -> np.ndarray:
         """Decoded latents (M, h, w); their check value has been compared."""
@@ -317,10 +319,10 @@ class Model:
             mean, index = self.head("head_2", t, "second", r)
             near = np.clip(rounded(latents, 1 / 4), -4096, 4096)
             predicted = depthwise(near, self.arrays["int.entropy.predictor.weight"] / 64, 0.0)
-            mean = np.clip(mean + rounded(predicted, 1 / 16), -16384, 16384)
+            mean = np.clip(mean + rounded(predicted, self.mean_step), -16384, 16384)
             latents = np.where(first, latents, mean + symbols(index, ~first))
         string.finish()
-        assert crc32((16 * latents).astype("<i4").tobytes()) == packet.check
+        assert crc32((latents / self.mean_step).astype("<i4").tobytes()) == packet.check
         return latents
 
     def synthesis(self, packet: Packet) -> list[np.ndarray]:

@@ -128,6 +128,31 @@ def test_bad_input_gets_one_line_and_leaves_nothing(make, expected: str, tmp_pat
     assert not [f for f in os.listdir(tmp_path) if ".part" in f]
 
 
+@pytest.mark.parametrize("effort", ["-1", "101"])
+def test_an_effort_out_of_range_is_refused(effort: str, hall: Path, tmp_path: Path) -> None:
+    done = maevid("compress", hall, tmp_path / "out.mkv", "--effort", effort)
+    assert done.returncode == 2
+    assert "--effort goes from 0 to 100" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_effort_makes_a_smaller_file_of_the_same_quality(hall: Path, tmp_path: Path) -> None:
+    sums = []
+    for effort in ("0", "3"):
+        out = tmp_path / f"{effort}.mkv"
+        done = maevid(
+            "compress", hall, out, "--codec", "mae-fast", "--lam", "0.02", "--json", "--effort", effort
+        )
+        assert done.returncode == 0, done.stderr
+        summary = json.loads(done.stdout.splitlines()[-1])
+        sums.append((summary["video_bits"], summary["psnr_y"]))
+        assert maevid("verify", out).returncode == 0
+    (plain, plain_psnr), (mended, mended_psnr) = sums
+    # A decibel is worth 14 % of the bits or more.
+    assert mended * 1.14 ** (plain_psnr - mended_psnr) < 0.99 * plain
+
+
 def text_file(folder: Path) -> Path:
     path = folder / "note.dat"
     path.write_text("no video at all\n" * 100)

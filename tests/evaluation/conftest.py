@@ -57,7 +57,7 @@ class Toy(FrameCodec):
         return y.reshape(h, w), u.reshape(c, d), v.reshape(c, d)
 
 def open_best(options): return Toy("toy-best", 9)
-def open_fast(options): return Toy("toy-fast", 1)
+def open_fast(options): return Toy("toy-fast", 1 + options.effort)
 def open_picky(options): return Toy("toy-picky", 6)
 '''
 ENTRY_POINTS = """[maevid.codecs]

@@ -54,6 +54,17 @@ def test_measurements_are_what_the_codec_really_does(pictures: Path, clip: Path,
 
 
 @pytest.mark.usefixtures("toys")
+def test_a_codec_is_compared_with_itself_at_another_effort(pictures: Path, tmp_path: Path) -> None:
+    plan = Plan(find_inputs([pictures / "a.png"]), ["toy-fast", "toy-fast@8"], points=3)
+    store = Store(tmp_path / "m.jsonl")
+    measured = run(plan, store, quiet).measurements
+    sizes = {name: [one.sizes for one in measured if one.codec == name] for name in plan.codecs}
+    assert len(sizes["toy-fast"]) == 3
+    assert all(ours < theirs for ours, theirs in zip(sizes["toy-fast@8"], sizes["toy-fast"], strict=False))
+    assert run(plan, store, quiet).measurements == measured
+
+
+@pytest.mark.usefixtures("toys")
 def test_rate_points_span_the_rates_of_interest_evenly(pictures: Path) -> None:
     codec = open_codec("toy-best", CodecOptions())
     frames = [item.load(1)[0] for item in find_inputs([pictures / "a.png"])]
@@ -163,6 +174,8 @@ def test_the_report_and_a_codec_that_fails(pictures: Path, tmp_path: Path, evalu
         (("--codecs", "toy-none"), "no codec 'toy-none' is installed"),
         (("--codecs", "toy-best", "--reference", "toy-fast"), "is not among"),
         (("--codecs", ","), "at least one name"),
+        (("--codecs", "toy-best@"), "toy-best@5"),
+        (("--codecs", "toy-none@5"), "no codec 'toy-none' is installed"),
         (("--codecs", "toy-best", "--points", "0"), "at least 1"),
     ],
 )

@@ -117,6 +117,7 @@ def test_the_papers_systems_are_configurations() -> None:
         {"transform": "conv-gdn", "units": "quantiser"},
         {"prior": "autoregressive"},
         {"activation_bits": 10},
+        {"mean_bits": 7},
     ],
 )
 def test_what_cannot_be_composed_is_refused_in_one_line(wrong: dict[str, object]) -> None:
@@ -128,7 +129,7 @@ def test_what_cannot_be_composed_is_refused_in_one_line(wrong: dict[str, object]
 def test_an_older_models_configuration_stays_as_it_was() -> None:
     """What its identity is made of; fields that came later are written only where they differ."""
     old = ModelConfig().to_dict()
-    assert {"units", "width_16", "activation_bits"}.isdisjoint(old)
+    assert {"units", "width_16", "activation_bits", "mean_bits"}.isdisjoint(old)
     assert ModelConfig.from_dict(old) == ModelConfig()
     new = CONFIGS["mae"].to_dict()
     assert new["units"] == "quantiser"

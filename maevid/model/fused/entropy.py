@@ -29,7 +29,6 @@ FIRST, SECOND, EVERYWHERE = 0, 1, 2
 """Which latents: those of the first pass, of the second, or all where there is one pass."""
 ROWS = 512
 """Places at once for each thread."""
-_OFFSETS = OFFSETS.numpy()
 _NO_INTEGERS = np.empty((0, 0, 0), np.int32)
 
 
@@ -38,6 +37,7 @@ class _Quantising:
     """What the encoder's rounding reads and writes (see :func:`.entropy_loops._predict`)."""
 
     latents: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.float32]
     decoded: npt.NDArray[np.float32]
     symbols: npt.NDArray[np.int32]
 
@@ -104,14 +104,14 @@ class FusedEntropy:
         return self._means(1, features, conditions, anchors)
 
     def quantise(
-        self, latents: Tensor, features: Tensor, conditions: Conditions
+        self, latents: Tensor, features: Tensor, conditions: Conditions, offsets: Tensor = OFFSETS
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Round latents (B, M, h, w) pass by pass: symbols (int32), scale indices (uint8), decoded latents."""
         rows = places(latents)
         decoded = torch.zeros_like(rows)
         symbols = torch.empty(latents.shape, dtype=torch.int32)
         index = torch.empty(latents.shape, dtype=torch.uint8)
-        rounding = _Quantising(numbers(rows), numbers(decoded), numbers(symbols.flatten(2)))
+        rounding = _Quantising(numbers(rows), offsets.numpy(), numbers(decoded), numbers(symbols.flatten(2)))
         for number in range(len(self._passes)):
             anchors = pictures(decoded, latents) if number else None
             self._predict(number, features, conditions, anchors, index, NO_FLOATS, rounding)
@@ -169,7 +169,7 @@ class FusedEntropy:
             around, seen = self._around(anchors), self._context(anchors)
         offset = numbers((conditions.first, conditions.second)[number])
         kernels = self.levels.kernels
-        outputs = rounding or _Quantising(NO_FLOATS, NO_FLOATS, _NO_INTEGERS)
+        outputs = rounding or _Quantising(NO_FLOATS, NO_FLOATS, NO_FLOATS, _NO_INTEGERS)
         scales = numbers(index.flatten(2))
         at = 0
         for group in self._groups[number]:
@@ -181,8 +181,8 @@ class FusedEntropy:
                 x = self._carry_on(self._hidden[number], x, where, offset, NO_FLOATS, per, LEAKY_SLOPE)
                 end = at + (0 if rounding else len(where) * len(group.channels))
                 product = (group.out(x), group.out.scale, group.out.bias)
-                inputs = (gain, around, taps, outputs.latents, _OFFSETS, where)
-                sizes = (per, width, group.first, group.stride)
+                inputs = (gain, around, taps, outputs.latents, outputs.offsets)
+                sizes = (self.model.mean_step, where, per, width, group.first, group.stride)
                 means = mean[at:end].reshape(-1, len(group.channels)) if end > at else NO_FLOATS
                 results = (means, scales, outputs.decoded, outputs.symbols)
                 share(partial(kernels.predict, *product, *inputs, *sizes, *results), len(where))

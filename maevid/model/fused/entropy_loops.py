@@ -20,7 +20,6 @@ from maevid.model.prior import (
     INDEX_GAIN,
     INDEX_STEP,
     MEAN_LIMIT,
-    MEAN_STEP,
     SCALES,
     SKIP_BELOW,
     SYMBOL_LIMIT,
@@ -36,7 +35,7 @@ _HALF, _ONE, _TWO, _ZERO = _F(0.5), _F(1), _F(2), _F(0)
 _LIMIT = _F(ACTIVATION_LIMIT)
 _INDEX_GAIN, _INDEX_STEP, _INDEX_INVERSE = _F(INDEX_GAIN), _F(INDEX_STEP), _F(1 / INDEX_STEP)
 _LAST_INDEX = _F(SCALES - 1)
-_MEAN_STEP, _MEAN_INVERSE, _MEAN_LIMIT = _F(MEAN_STEP), _F(1 / MEAN_STEP), _F(MEAN_LIMIT)
+_MEAN_LIMIT = _F(MEAN_LIMIT)
 _INPUT_STEP, _INPUT_INVERSE = _F(LinearPredictor.INPUT_STEP), _F(1 / LinearPredictor.INPUT_STEP)
 _INPUT_LIMIT = _F(LinearPredictor.INPUT_LIMIT)
 _COMPRESSED = _F(COMPRESSED_LIMIT)
@@ -170,6 +169,7 @@ def _predict(
     taps: Floats,
     latents: Floats,
     offsets: Floats,
+    mean_step: float,
     places: Places,
     per: int,
     width: int,
@@ -194,6 +194,7 @@ def _predict(
     """
     count = len(scale) // 2
     rows = end - start
+    inverse = _ONE / mean_step
     # What is wanted of a place, side by side, so that arithmetic runs in vectors; and of all of them, to be turned.
     own, means, near = (
         np.empty(len(scale), np.float32),
@@ -210,8 +211,8 @@ def _predict(
         _take(raw, row, scale, bias, own)
         added, level = gain[p // per], levels[row - start]
         for k in range(count):
-            value = np.floor(means[k] * _MEAN_INVERSE + _HALF) * _MEAN_STEP
-            value += np.floor(own[k] * _MEAN_INVERSE + _HALF) * _MEAN_STEP
+            value = np.floor(means[k] * inverse + _HALF) * mean_step
+            value += np.floor(own[k] * inverse + _HALF) * mean_step
             means[k] = min(max(value, -_MEAN_LIMIT), _MEAN_LIMIT)
         for k in range(count):
             value = own[count + k] * _INDEX_GAIN + added[k]
@@ -358,7 +359,7 @@ class Kernels:
         self.carry_on = loop(_carry_on, *affine, _read, _read, _places, _size, _step, _step, levels, *_range)
         self.rise = loop(_rise, *affine, _places, _size, _step, _step, _floats, *_range)
         inputs, outputs = (_read,) * 5, (_floats, _channelled, _floats, _integers)
-        self.predict = loop(_predict, *affine, *inputs, _places, *(_size,) * 4, *outputs, *_range)
+        self.predict = loop(_predict, *affine, *inputs, _step, _places, *(_size,) * 4, *outputs, *_range)
 
 
 activate = loop(_activate, _floats, _read, _size, _step, _step, *_range)
