@@ -118,7 +118,7 @@ def coded(float32: MaeCodec, hall_frames: list[Frame]) -> list[tuple[Packet, np.
                 analysed = network.analyse(network.load([frame.planes]), indices)
                 intended = network.quantise(analysed, indices).latents[0]
                 packet = codec.encode(frame, index).packet
-                made.append((packet, (intended * 16).to(torch.int32).numpy()))
+                made.append((packet, (intended / network.config.mean_step).to(torch.int32).numpy()))
     assert len({packet.to_bytes() for packet, _ in made}) > len(CASES), "the encoders should differ a little"
     return made
 
