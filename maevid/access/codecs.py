@@ -104,10 +104,12 @@ class Device:
             self._number = torch.cuda.current_device()
 
 
-def shared_codec(name: str, device: Device, precision: str, weights: Path | None) -> FrameCodec:
+def shared_codec(
+    name: str, device: Device, precision: str, weights: Path | None, effort: int = 0
+) -> FrameCodec:
     """The codec of that name, opened once for all who ask for it alike.
 
-    Raises UsageError for an unknown name or precision, ModelError for unusable weights.
+    Raises UsageError for an unknown name, precision or effort, ModelError for unusable weights.
     """
     stamp = None
     if weights is not None:
@@ -118,7 +120,7 @@ def shared_codec(name: str, device: Device, precision: str, weights: Path | None
         stamp = (found.st_mtime_ns, found.st_size)
     where = device.torch.index if device.kind == "cuda" else None
     with device.selected():
-        return _opened(name, CodecOptions(device.kind, precision, weights), where, stamp)
+        return _opened(name, CodecOptions(device.kind, precision, weights, effort), where, stamp)
 
 
 @lru_cache(maxsize=4)

@@ -37,7 +37,8 @@ class Writer:
     Give ``fps`` (pictures a second; a Fraction is kept exactly), or a time with every picture. Give one of ``bitrate``
     (bits a second, met in one pass), ``quality`` (0 to 100) or, for every other one-pass mode, ``request``; none is
     quality 50. ``color`` says what planes mean, and primaries and transfer of RGB. ``tags`` go to the video track.
-    ``device`` is where pictures are coded. Use it from one thread at a time.
+    ``device`` is where pictures are coded, ``effort`` in how many rounds each is mended by what the decoder makes of it
+    (0, or some 5 for smaller files and more time). Use it from one thread at a time.
 
     Raises UsageError for options that make no sense, ModelError for unusable weights, OutputError where the file
     cannot be written, TargetError for a limit that cannot be kept.
@@ -57,6 +58,7 @@ class Writer:
         device: str = "auto",
         precision: str = "auto",
         weights: str | os.PathLike[str] | None = None,
+        effort: int = 0,
         listener: Listener = ignore,
     ) -> None:
         self._open = False
@@ -75,7 +77,9 @@ class Writer:
         if self.path.suffix.lower() != ".mkv":
             raise UsageError(f"{self.path}: maevid writes Matroska, give the file a name that ends in .mkv")
         self._device = Device(device)
-        self._codec = shared_codec(codec, self._device, precision, None if weights is None else Path(weights))
+        self._codec = shared_codec(
+            codec, self._device, precision, None if weights is None else Path(weights), effort
+        )
         self._controller = self._make_controller(bitrate, quality, request)
         # Fails at once where the output cannot be written; the file itself needs the size of the first picture.
         AtomicFile(self.path).discard()

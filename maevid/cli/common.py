@@ -6,10 +6,7 @@ import argparse
 from pathlib import Path
 
 from maevid.codec.interface import CodecOptions
-from maevid.errors import UsageError
 from maevid.stream.packet import MAX_PIXELS
-
-MOST_EFFORT = 100
 
 
 def add_codec_options(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +48,4 @@ def add_pixel_limit(parser: argparse.ArgumentParser) -> None:
 def codec_options(options: argparse.Namespace) -> CodecOptions:
     """What :func:`add_codec_options` and :func:`add_effort` parsed. Raises UsageError for an effort out of range."""
     effort = getattr(options, "effort", 0)
-    if not 0 <= effort <= MOST_EFFORT:
-        raise UsageError(f"--effort goes from 0 to {MOST_EFFORT}, not {effort}")
     return CodecOptions(options.device, options.precision, options.weights, effort)

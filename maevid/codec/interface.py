@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from maevid.errors import UsageError
 from maevid.stream.packet import Packet
 from maevid.video.frame import Frame, Plane
+
+MOST_EFFORT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +23,17 @@ class CodecOptions:
 
     ``device``: ``auto``, ``cpu`` or ``cuda``; ``precision``: ``auto``, ``float32``, ``bfloat16`` or ``float16``;
     ``weights``: a model file in place of the codec's own. ``effort``: rounds in which a frame's packet is made smaller,
-    0 or more, as far as the codec knows how.
+    0 to :data:`MOST_EFFORT`, as far as the codec knows how. Raises UsageError for an effort outside that.
     """
 
     device: str = "auto"
     precision: str = "auto"
     weights: Path | None = None
     effort: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.effort <= MOST_EFFORT:
+            raise UsageError(f"effort (--effort) goes from 0 to {MOST_EFFORT}, not {self.effort}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(make, expected: str, tmp_pat
 def test_an_effort_out_of_range_is_refused(effort: str, hall: Path, tmp_path: Path) -> None:
     done = maevid("compress", hall, tmp_path / "out.mkv", "--effort", effort)
     assert done.returncode == 2
-    assert "--effort goes from 0 to 100" in done.stderr
+    assert "(--effort) goes from 0 to 100" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 

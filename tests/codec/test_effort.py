@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import maevid
 from maevid.codec.interface import CodecOptions
 from maevid.codec.mae import MaeCodec, open_mae, open_mae_fast
-from maevid.errors import ModelError
+from maevid.errors import ModelError, UsageError
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import CONFIGS
@@ -91,6 +93,21 @@ def test_the_compiled_loops_round_as_the_layers_do(hall_frames, monkeypatch: pyt
     assert len(plain.packet.to_bytes()) == pytest.approx(len(made.to_bytes()), rel=0.005)
     for got, expected in zip(codec.decode(plain.packet), codec.decode(made), strict=True):
         assert np.abs(got.astype(int) - expected).mean() < 0.1
+
+
+def test_a_writer_takes_effort(hall_frames, tmp_path: Path) -> None:
+    sizes = []
+    for effort in (0, 2):
+        with maevid.Writer(
+            tmp_path / f"{effort}.mkv", fps=10, quality=40, codec="mae-fast", effort=effort
+        ) as writer:
+            for frame in hall_frames[:2]:
+                writer.write(frame.planes)
+        sizes.append((tmp_path / f"{effort}.mkv").read_bytes())
+    assert sizes[0] != sizes[1]
+    with pytest.raises(UsageError, match="from 0 to 100"):
+        maevid.Writer(tmp_path / "x.mkv", fps=10, effort=101)
+    assert not (tmp_path / "x.mkv").exists()
 
 
 @pytest.mark.parametrize("name", ["mae-factorized", "mae-hyperprior"])
