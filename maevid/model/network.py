@@ -190,7 +190,7 @@ class Network:
         return Quantised(z.to(torch.int32), symbols, index, decoded)
 
     def _quantise_unfused(
-        self, latents: Tensor, features: Tensor, conditions: Conditions, offsets: Tensor
+        self, latents: Tensor, features: Tensor, conditions: Conditions, offsets: Tensor = OFFSETS
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Symbols (int32), scale indices (uint8) and decoded latents, pass by pass."""
         entropy = self.model.entropy
