@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maevid.model.integer import LEAKY_SLOPE
 from maevid.model.lapping import inverse_changes, overlapped
-from maevid.model.layers import Depthwise, Pointwise, ResidualBlock, compand, pointwise
+from maevid.model.layers import Depthwise, Pointwise, ResidualBlock, companding_gain, pointwise
 from maevid.model.transforms import Gains, Synthesis, scaled
 
 Back = Callable[[Tensor], Tensor]
@@ -26,10 +26,12 @@ def synthesis_with_feedback(synthesis: Synthesis, latents: Tensor, gains: Gains)
     respect to them and gives those with respect to the latents. Precisions are those of autocast, sums float32."""
     x, first = _blocks(synthesis.blocks_16, scaled(latents, gains.dequantiser))
     x = F.pixel_shuffle(synthesis.up(x).float(), 2)
-    inner = sum(gains.synthesis, torch.zeros_like(gains.dequantiser[:, :1]))
-    x, second = _blocks(synthesis.blocks_8, scaled(x, inner.expand(-1, x.shape[1])))
-    start = torch.zeros_like(inner[:, :1]) if gains.input is None else gains.input
-    decoded = synthesis.output(scaled(x, -start)).float()
+    for gain in gains.synthesis:
+        x = scaled(x, gain)
+    x, second = _blocks(synthesis.blocks_8, x)
+    if gains.input is not None:
+        x = scaled(x, -gains.input)
+    decoded = synthesis.output(x).float()
     if gains.lapping is not None:
         decoded = overlapped(decoded, inverse_changes(gains.lapping))
 
@@ -37,11 +39,14 @@ def synthesis_with_feedback(synthesis: Synthesis, latents: Tensor, gains: Gains)
         if gains.lapping is not None:
             luma, chroma = inverse_changes(gains.lapping)
             error = overlapped(error, (luma.transpose(1, 2), chroma.transpose(1, 2)))
-        error = second(scaled(_transposed(synthesis.output, error), -start))
-        error = _transposed(
-            synthesis.up, F.pixel_unshuffle(scaled(error, inner.expand(-1, error.shape[1])), 2)
-        )
-        return scaled(first(error), gains.dequantiser)
+        error = _transposed(synthesis.output, error)
+        if gains.input is not None:
+            error = scaled(error, -gains.input)
+        error = second(error)
+        for gain in gains.synthesis:
+            error = scaled(error, gain)
+        error = first(_transposed(synthesis.up, F.pixel_unshuffle(error, 2)))
+        return scaled(error, gains.dequantiser)
 
     return decoded, back
 
@@ -95,8 +100,8 @@ def _seen(block: ResidualBlock, x: Tensor) -> tuple[Tensor, Tensor]:
     """What a branch sees of its input, and the slope there: of x·r, r = 1/√(1 + |x|), it is (1 + r²)·r/2."""
     if not block.companded:
         return x, torch.ones_like(x)
-    r = torch.rsqrt(1 + x.abs())
-    return compand(x), (1 + r * r) * r / 2
+    r = companding_gain(x)
+    return x * r, (1 + r * r) * r / 2
 
 
 def _leaky_back(inside: Tensor, error: Tensor) -> Tensor:

@@ -56,9 +56,14 @@ class Depthwise(nn.Module):
         return F.conv2d(x, self.weight, self.bias, padding=1, groups=x.shape[1])
 
 
+def companding_gain(x: Tensor) -> Tensor:
+    """1/√(1 + |x|)."""
+    return torch.rsqrt(1 + x.abs())
+
+
 def compand(x: Tensor) -> Tensor:
     """x/√(1 + |x|): the identity around zero, a signed square root far from it."""
-    return x * torch.rsqrt(1 + x.abs())
+    return x * companding_gain(x)
 
 
 class ResidualBlock(nn.Module):

@@ -166,28 +166,32 @@ class Network:
     def _analyse_unfused(self, source: Tensor, gains: Gains) -> Tensor:
         return self.model.analyse(source - 0.5, gains)
 
+    def quantise(self, latents: Tensor, rate_indices: Tensor) -> Quantised:
+        """Round latents pass by pass around the means that the decoder will have."""
+        return self.quantiser(latents, rate_indices, OFFSETS)(latents)
+
     @torch.inference_mode()
-    def hyper_latents(self, latents: Tensor, rate_indices: Tensor) -> Tensor:
-        """Whole hyper-latents (B, Z, ⌈h/4⌉, ⌈w/4⌉) of latents, float32."""
+    def quantiser(
+        self, latents: Tensor, rate_indices: Tensor, offsets: Tensor
+    ) -> Callable[[Tensor], Quantised]:
+        """What quantises latents with the hyper-latents that these have, again and again.
+
+        It rounds with :func:`~maevid.model.quantiser.rounding_offsets`.
+        """
         with self.autocast():
             z = self._hyper_analysis(latents, self.gains(rate_indices))
-        return torch.round(z).clamp(-HYPER_LIMIT, HYPER_LIMIT)
-
-    @torch.inference_mode()
-    def quantise(
-        self, latents: Tensor, rate_indices: Tensor, hyper: Tensor | None = None, offsets: Tensor = OFFSETS
-    ) -> Quantised:
-        """Round latents pass by pass around the means that the decoder will have.
-
-        From the hyper-latents that are given, else from the latents' own, and with
-        :func:`~maevid.model.quantiser.rounding_offsets`.
-        """
-        z = self.hyper_latents(latents, rate_indices) if hyper is None else hyper
-        conditions = self.conditions(rate_indices)
+        z = torch.round(z).clamp(-HYPER_LIMIT, HYPER_LIMIT)
+        hyper, conditions = z.to(torch.int32), self.conditions(rate_indices)
         with self._exactly():
             features = self._entropy.features(z, conditions, *latents.shape[-2:])
-            symbols, index, decoded = self._quantise(latents, features, conditions, offsets)
-        return Quantised(z.to(torch.int32), symbols, index, decoded)
+
+        @torch.inference_mode()
+        def rounded(latents: Tensor) -> Quantised:
+            with self._exactly():
+                symbols, index, decoded = self._quantise(latents, features, conditions, offsets)
+            return Quantised(hyper, symbols, index, decoded)
+
+        return rounded
 
     def _quantise_unfused(
         self, latents: Tensor, features: Tensor, conditions: Conditions, offsets: Tensor = OFFSETS
@@ -302,6 +306,12 @@ class Network:
             rows, columns = (height, width) if number == 0 else ((height + 1) // 2, (width + 1) // 2)
             planes.append(plane[:, 0, :rows, :columns].contiguous().cpu().numpy())
         return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(decoded))]
+
+    def finished(self, decoded: Tensor, rate_indices: Tensor) -> Tensor:
+        """What the model's synthesis gives, which is used up, as :meth:`samples` of the decoder's filtered pictures."""
+        rows, columns = decoded.shape[-2:]
+        pictures = self._levels_unfused(decoded, rate_indices, rows * LUMA_STEP, columns * LUMA_STEP)
+        return self._load_unfused(self.filtered(pictures, rate_indices), rows, columns)
 
     def hyper_size(self, height: int, width: int) -> tuple[int, int, int]:
         """Shape (Z, rows, columns) of the hyper-latents of a ``height`` × ``width`` picture."""

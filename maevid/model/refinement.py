@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,19 +57,11 @@ class Refinement:
         lambdas = [network.config.lam(index) for index in rate_indices.tolist()]
         pull = torch.tensor([2 * 255**2 / CURVATURE * lam for lam in lambdas], device=source.device)
         strength = pull[:, None, None, None] * self._weights
-        latents, hyper = first, network.hyper_latents(first, rate_indices)
+        latents, rounded = first, network.quantiser(first, rate_indices, self._offsets)
         for _ in range(self.rounds):
-            found = network.quantise(latents, rate_indices, hyper, self._offsets).latents.float()
+            found = rounded(latents).latents.float()
             with network.autocast():
                 decoded, back = synthesis_with_feedback(self._synthesis, found, gains)
-                change = back((self._finished(decoded, rate_indices) - source) * strength)
+                change = back((network.finished(decoded, rate_indices) - source) * strength)
             latents = latents + TOWARDS * (found - change - latents) + BACK * (first - latents)
-        return network.quantise(latents, rate_indices, hyper, self._offsets)
-
-    def _finished(self, decoded: Tensor, rate_indices: Tensor) -> Tensor:
-        """Blocks (B, 96, h, w) around zero as the decoder's bytes after the post filter, in 0..1."""
-        form = self.network.model.representation
-        planes = [plane[:, 0].cpu().numpy() for plane in form.levels(decoded + 0.5)]
-        pictures = self.network.filtered(list(zip(*planes, strict=True)), rate_indices)
-        stacks = [np.stack(plane)[:, None] for plane in zip(*pictures, strict=True)]
-        return form.load(*(torch.from_numpy(stack).to(decoded.device) for stack in stacks))
+        return rounded(latents)
