@@ -2,7 +2,8 @@
 
 The packet's only part is one coded string: the hyper-latents, then the latents of the first pass, then those
 of the second, each in order channel, row, column. The table of a hyper-latent is given by rate index and
-channel, that of a latent by its scale index; latents of a scale index below 4 are not in the string.
+channel, that of a latent by its scale index and by which quantiser it has, where there are two in turn; latents of a
+scale index below 4 are not in the string.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,8 +27,10 @@ from maevid.model.config import RATE_INDICES
 from maevid.model.device import choose_placement
 from maevid.model.integer import BATCH_LIMIT
 from maevid.model.network import Network, Quantised
-from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SKIP_BELOW, SYMBOL_LIMIT
+from maevid.model.passes import coded_places, pass_masks
+from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SYMBOL_LIMIT
 from maevid.model.refinement import Refinement
+from maevid.model.trellis import APART, FIRST_TABLE, restored
 from maevid.model.workers import lanes_for, side_by_side
 from maevid.stream.packet import Packet, header_size
 from maevid.video.frame import Frame, Plane
@@ -212,12 +214,12 @@ class MaeCodec(FrameCodec):
         """What is coded of a row of a batch, its integers on the CPU: symbols, their tables, how many are of z."""
         hyper = quantised.hyper[row].numpy()
         symbols = quantised.symbols[row].numpy().ravel()
-        index = quantised.scale_index[row].numpy()
+        used = quantised.tables[row].numpy()
         runs, tables = [hyper.ravel()], [self._hyper_tables(rate_index, hyper.shape)]
-        for which in self._passes(index.shape):
-            coded = _coded(which, index)
+        for which in self._passes(used.shape):
+            coded = coded_places(which, used)
             runs.append(symbols[coded])
-            tables.append(index.ravel()[coded].astype(np.int16))
+            tables.append(used.ravel()[coded].astype(np.int16))
         return np.concatenate(runs), np.concatenate(tables), hyper.size
 
     def _packet(
@@ -288,17 +290,21 @@ class MaeCodec(FrameCodec):
         index: npt.NDArray[np.uint8],
         ledger: npt.NDArray[np.float64] | None,
     ) -> npt.NDArray[np.float32]:
-        """Symbols (1, M, h, w), zero where the pass codes nothing."""
-        coded = _coded(which, index)
-        symbols = np.zeros(index.size, np.float32)
+        """Deviations from the means (1, M, h, w), zero where the pass codes nothing."""
+        coded = coded_places(which, index)
+        deviations = np.zeros(index.size, np.float32)
         tables = index.ravel()[coded].astype(np.int16)
-        values = _within(decoder.decode(tables), SYMBOL_LIMIT)
-        symbols[coded] = values
+        if self.network.config.trellis:
+            values, tables = decoder.decode_in_turn(tables + np.int16(FIRST_TABLE), APART)
+            deviations[coded] = restored(_within(values, SYMBOL_LIMIT), (tables - FIRST_TABLE) // APART)
+        else:
+            values = _within(decoder.decode(tables), SYMBOL_LIMIT)
+            deviations[coded] = values
         if ledger is not None:
             cost = np.zeros(index.size)
             cost[coded] = self._cost(values, tables)
             ledger += cost.reshape(index.shape).sum(0)
-        return symbols.reshape(1, *index.shape)
+        return deviations.reshape(1, *index.shape)
 
     def _cost(self, symbols: npt.NDArray[np.int32], tables: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
         """Bits of each symbol; escaped values count as their escape symbol alone."""
@@ -310,7 +316,7 @@ class MaeCodec(FrameCodec):
 
     def _passes(self, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.bool_], ...]:
         channels, height, width = shape
-        return _pass_masks(channels, height, width, self.network.two_passes)
+        return pass_masks(channels, height, width, self.network.two_passes)
 
 
 TRIED_AT_ONCE = 400_000
@@ -329,14 +335,6 @@ def _packet_bits(frame: Frame, cost: float) -> float:
     return 8 * (payload + header_size(frame.width, frame.height, frame.pts, frame.duration, [round(payload)]))
 
 
-def _coded(which: npt.NDArray[np.bool_], index: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
-    """Where the latents lie that a pass codes, in the flattened array.
-
-    Positions, since indexing with a mask takes twice as long, and storing through one twenty times.
-    """
-    return np.flatnonzero(which & (index >= SKIP_BELOW))
-
-
 def _within(symbols: npt.NDArray[np.int32], limit: float) -> npt.NDArray[np.int32]:
     """The same symbols; raises DamagedError for what no encoder writes and float32 would not hold."""
     if len(symbols) and not -limit <= symbols.min() <= symbols.max() <= limit:
@@ -346,15 +344,3 @@ def _within(symbols: npt.NDArray[np.int32], limit: float) -> npt.NDArray[np.int3
 
 def _check_value(levels: npt.NDArray[np.int32]) -> int:
     return zlib.crc32(np.ascontiguousarray(levels, "<i4").data)
-
-
-@lru_cache(maxsize=8)
-def _pass_masks(
-    channels: int, height: int, width: int, two_passes: bool
-) -> tuple[npt.NDArray[np.bool_], ...]:
-    """Which latents each pass codes, bool (C, h, w); the first has (channel + row + column) even."""
-    if not two_passes:
-        return (np.ones((channels, height, width), bool),)
-    c, i, j = np.ogrid[:channels, :height, :width]
-    first = (c + i + j) % 2 == 0
-    return first, ~first

@@ -20,6 +20,7 @@ from maevid.model.prior import SKIP_BELOW, EntropyModel, HyperAnalysis, anchor_m
 from maevid.model.quantiser import OFFSETS, nearest, quantised
 from maevid.model.representation import Blocks, Representation, Rgb
 from maevid.model.transforms import Analysis, Gains, Synthesis
+from maevid.model.trellis_op import trellis_search
 
 
 @dataclass(frozen=True)
@@ -156,19 +157,43 @@ class ModulatedAutoencoder(nn.Module):
         as_coded = (self.entropy.exact and not self.rehearsing) or not noise
         features = self.entropy.features(z_hat, conditions, *latents.shape[-2:])
         mean, index = self.entropy.first(features, conditions)
+        decoded, spent = self._pass(latents, mean, index, 0, as_coded=as_coded, counted=not noise)
         if isinstance(self.entropy, EntropyModel) and self.entropy.two_passes:
             anchor = anchor_mask(latents)
-            anchors = torch.where(anchor, self._decoded(latents, mean, index, as_coded=as_coded), 0.0)
-            mean_2, index_2 = self.entropy.second(features, anchors, conditions)
+            mean_2, index_2 = self.entropy.second(features, torch.where(anchor, decoded, 0.0), conditions)
+            decoded_2, spent_2 = self._pass(latents, mean_2, index_2, 1, as_coded=as_coded, counted=not noise)
             mean = torch.where(anchor, mean, mean_2)
             index = torch.where(anchor, index, index_2)
+            decoded = torch.where(anchor, decoded, decoded_2)
+            spent = spent + spent_2
+        if self.config.trellis and not noise:
+            return spent, bits_z, decoded
         deviation = latents - mean
         deviation = deviation + torch.rand_like(latents) - 0.5 if noise else self._rounded(deviation, index)
         bits = gaussian_bits if isinstance(self.entropy, EntropyModel) else laplace_bits
         bits_each = bits(deviation, scale_of_index(index))
         if not noise:
             bits_each = torch.where(index >= SKIP_BELOW, bits_each, 0.0)
-        return bits_each.sum((1, 2, 3)), bits_z, self._decoded(latents, mean, index, as_coded=as_coded)
+        return bits_each.sum((1, 2, 3)), bits_z, decoded
+
+    def _pass(
+        self, latents: Tensor, mean: Tensor, index: Tensor, number: int, *, as_coded: bool, counted: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Decoded latents, right where pass ``number`` codes, and, where ``counted``, bits of two quantisers in turn.
+
+        In training with these the rate is still that of noise of unit width: what it costs to be more precise is the
+        same, and at low rates, where the two quantisers' zeros lie together, its measure of the rate is the better one.
+        """
+        if not self.config.trellis:
+            return self._decoded(latents, mean, index, as_coded=as_coded), latents.new_zeros(())
+        passes = 1 + self.entropy.two_passes
+        fixed = (latents - mean).detach()
+        found, spent = trellis_search(fixed, index.detach(), number, passes, counted)
+        decoded = latents - latents.detach() + (found + mean).detach()
+        if not as_coded:
+            near = round_to(latents - mean, 1.0) + mean
+            decoded = torch.where(index.detach().round() >= SKIP_BELOW, decoded, near)
+        return decoded, spent
 
     def symbols(self, deviation: Tensor, scale_index: Tensor, offsets: Tensor = OFFSETS) -> Tensor:
         """Whole numbers that the encoder makes of deviations from the means, as this prior wants them rounded."""

@@ -31,6 +31,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from maevid.codec.entropy import FrequencyTables, gaussian_tables, laplace_tables
+from maevid.codec.entropy.trellis import STATES
 from maevid.errors import ModelError
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.bounds import check_sums
@@ -44,6 +45,7 @@ from maevid.model.integer import (
 )
 from maevid.model.post_filter import PostFilter
 from maevid.model.prior import INDEX_STEP, SCALES, Conditions, scale_of_index
+from maevid.model.trellis import trellis_tables
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 FORMAT = "maevid-model-1"
@@ -84,8 +86,11 @@ class Checkpoint:
             if name not in integer_names:
                 arrays[f"float.{name}"] = _halved(value.detach().cpu())
         arrays |= {f"offset.{k}": v for k, v in _tabulate(model).items()}
-        family = laplace_tables if model.config.prior == "factorized" else gaussian_tables
-        tables = family(scale_of_index(torch.arange(SCALES, dtype=torch.float64)).numpy())
+        scales = scale_of_index(torch.arange(SCALES, dtype=torch.float64)).numpy()
+        if model.config.trellis:
+            tables = trellis_tables(scales)
+        else:
+            tables = (laplace_tables if model.config.prior == "factorized" else gaussian_tables)(scales)
         return cls(replace(model.config, post_filter=False), arrays | _named(tables), notes or {})
 
     @classmethod
@@ -140,10 +145,17 @@ class Checkpoint:
         return model.eval()
 
     def tables(self) -> FrequencyTables:
-        """The frequency tables of the scale indices 0..63."""
-        return FrequencyTables.from_arrays(
+        """The frequency tables of the scale indices 0..63, and after them, where it has a trellis, in each state.
+
+        Raises ModelError where they are not as many.
+        """
+        tables = FrequencyTables.from_arrays(
             {name[7:]: value for name, value in self.arrays.items() if name.startswith("tables.")}
         )
+        wanted = SCALES * (1 + STATES) if self.config.trellis else SCALES
+        if len(tables) != wanted:
+            raise ModelError(f"model {self.config.name}: {len(tables)} frequency tables, not {wanted}")
+        return tables
 
     def with_tables(self, tables: FrequencyTables) -> Checkpoint:
         """The same model with other frequency tables; its identity is another too."""

@@ -17,7 +17,7 @@ Units = Literal["samples", "quantiser"]
 RATE_INDICES = 256
 MOST_MEAN_BITS = 6
 """Latents, ±2^17 and more, are then multiples of 2^-6 that float32 holds."""
-_LATER = {"units", "width_16", "activation_bits", "mean_bits", "post_filter", "lapped"}
+_LATER = {"units", "width_16", "activation_bits", "mean_bits", "post_filter", "lapped", "trellis"}
 """Fields that the first published models do not have; their defaults are what those models did."""
 
 
@@ -31,7 +31,8 @@ class ModelConfig:
     ``plane_weights`` weigh the mean squared errors of Y, U and V in the loss and sum to 1. ``units`` says whether the
     transforms' features count samples or quantiser steps, ``width_16`` is the width of the branches at 1/16 (0: M), and
     ``activation_bits`` the precision of the entropy networks' activations; means are multiples of 2^-``mean_bits``.
-    ``lapped`` says that blocks overlap (:mod:`maevid.model.lapping`), ``post_filter`` of a model file that it has the
+    ``lapped`` says that blocks overlap (:mod:`maevid.model.lapping`), ``trellis`` that latents have two quantisers in
+    turn (:mod:`maevid.model.trellis`), ``post_filter`` of a model file that it has the
     filters of :mod:`maevid.model.post_filter`, which are fitted to the trained network.
     """
 
@@ -54,6 +55,7 @@ class ModelConfig:
     mean_bits: int = 4
     post_filter: bool = False
     lapped: bool = False
+    trellis: bool = False
 
     def __post_init__(self) -> None:
         for choice, allowed in (
@@ -84,6 +86,11 @@ class ModelConfig:
             raise ModelError(f"model {self.name}: features of conv-gdn count samples")
         if self.transform == "conv-gdn" and self.lapped:
             raise ModelError(f"model {self.name}: conv-gdn has no blocks that could overlap")
+
+        if self.trellis and (self.prior == "factorized" or self.mean_bits < 2):
+            raise ModelError(
+                f"model {self.name}: a trellis wants a prior with hyper-latents, and means in quarters or finer"
+            )
 
     @property
     def activation_step(self) -> float:
@@ -165,6 +172,7 @@ CONFIGS: dict[str, ModelConfig] = {
         activation_bits=9,
         mean_bits=6,
         lapped=True,
+        trellis=True,
     ),
     "mae-fast": ModelConfig(
         name="mae-fast",
@@ -179,6 +187,7 @@ CONFIGS: dict[str, ModelConfig] = {
         activation_bits=9,
         mean_bits=6,
         lapped=True,
+        trellis=True,
     ),
     **{config.name: config for config in _paper_configs()},
 }

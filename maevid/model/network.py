@@ -12,11 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from maevid.model import fused
+from maevid.model import fused, trellis
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import Placement
 from maevid.model.factorized import FactorizedModel
+from maevid.model.passes import coded_places, pass_masks
 from maevid.model.prior import (
     HYPER_FACTOR,
     HYPER_LIMIT,
@@ -26,9 +27,10 @@ from maevid.model.prior import (
     HyperAnalysis,
     anchor_mask,
 )
-from maevid.model.quantiser import OFFSETS
+from maevid.model.quantiser import OFFSETS, rounding_offsets
 from maevid.model.representation import CHROMA_STEP, LUMA_STEP
 from maevid.model.transforms import ALIGNMENT, Analysis, Gains, Synthesis
+from maevid.model.trellis import APART, FIRST_TABLE, Search, restored
 from maevid.video.frame import Plane
 
 if TYPE_CHECKING:
@@ -37,20 +39,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Quantised:
-    """The integers of a batch: hyper-latents z (B, Z, ·, ·), symbols and scale indices of y (B, M, h, w), and y itself.
+    """The integers of a batch: hyper-latents z (B, Z, ·, ·), symbols of y and their tables (B, M, h, w), and y itself.
 
-    ``latents`` are the decoded latents, multiples of 1/16. Symbols are zero where ``scale_index`` is
-    below :data:`SKIP_BELOW`.
+    ``latents`` are the decoded latents. ``tables`` are the scale indices of symbols, or where the model has two
+    quantisers in turn, the tables of these; symbols are zero and not coded where it is below :data:`SKIP_BELOW`.
     """
 
     hyper: Tensor
     symbols: Tensor
-    scale_index: Tensor
+    tables: Tensor
     latents: Tensor
 
     def integers_on_cpu(self) -> Quantised:
         """The same with all but ``latents`` in the CPU's memory, one transfer for each; nothing moves that is there."""
-        return Quantised(self.hyper.cpu(), self.symbols.cpu(), self.scale_index.cpu(), self.latents)
+        return Quantised(self.hyper.cpu(), self.symbols.cpu(), self.tables.cpu(), self.latents)
 
 
 class Network:
@@ -67,6 +69,7 @@ class Network:
         self.model.requires_grad_(False)
         self.two_passes = self.model.entropy.two_passes
         self._post_filter = checkpoint.post_filter
+        self._costs = trellis.costs_of(checkpoint.tables()) if self.config.trellis else None
         self._analysis: Callable[[Tensor, Gains], Tensor] = self._analyse_unfused
         self._hyper_analysis: Callable[[Tensor, Gains], Tensor] = self.model.hyper_analysis
         self._synthesis: Callable[[Tensor, Gains], Tensor] = self.model.synthesise
@@ -75,6 +78,7 @@ class Network:
         self._levels = self._levels_unfused
         self._quantise = self._quantise_unfused
         self._restore = self._restore_unfused
+        self._deviations = self._deviations_unfused
         self.entropy_precision, self.entropy_parts = "float32", 1
         self.fused_transforms = False
         self.fused = placement.device.type == "cpu" and fused.available()
@@ -96,6 +100,7 @@ class Network:
         if isinstance(model.entropy, EntropyModel):
             self._entropy = fused_entropy = FusedEntropy(model.entropy)
             self._quantise, self._restore = fused_entropy.quantise, fused_entropy.restore
+            self._deviations = fused_entropy.deviations
             self.entropy_precision = str(fused_entropy.levels.dtype).removeprefix("torch.")
             self.entropy_parts = fused_entropy.levels.parts
         if self.placement.dtype == torch.bfloat16 and self.config.units == "quantiser":
@@ -168,15 +173,15 @@ class Network:
 
     def quantise(self, latents: Tensor, rate_indices: Tensor) -> Quantised:
         """Round latents pass by pass around the means that the decoder will have."""
-        return self.quantiser(latents, rate_indices, OFFSETS)(latents)
+        return self.quantiser(latents, rate_indices)(latents)
 
     @torch.inference_mode()
     def quantiser(
-        self, latents: Tensor, rate_indices: Tensor, offsets: Tensor
+        self, latents: Tensor, rate_indices: Tensor, rate_weight: float | None = None
     ) -> Callable[[Tensor], Quantised]:
         """What quantises latents with the hyper-latents that these have, again and again.
 
-        It rounds with :func:`~maevid.model.quantiser.rounding_offsets`.
+        ``rate_weight`` is µ of :mod:`maevid.model.quantiser` or :mod:`maevid.model.trellis`, whose own is the default.
         """
         with self.autocast():
             z = self._hyper_analysis(latents, self.gains(rate_indices))
@@ -184,19 +189,56 @@ class Network:
         hyper, conditions = z.to(torch.int32), self.conditions(rate_indices)
         with self._exactly():
             features = self._entropy.features(z, conditions, *latents.shape[-2:])
+        if self._costs is not None:
+            search = Search(self._costs, trellis.RATE_WEIGHT if rate_weight is None else rate_weight)
+            run = partial(self._quantise_in_turn, search=search)
+        else:
+            offsets = OFFSETS if rate_weight is None else rounding_offsets(rate_weight)
+            run = partial(self._quantise, offsets=offsets)
 
         @torch.inference_mode()
         def rounded(latents: Tensor) -> Quantised:
             with self._exactly():
-                symbols, index, decoded = self._quantise(latents, features, conditions, offsets)
-            return Quantised(hyper, symbols, index, decoded)
+                return Quantised(hyper, *run(latents, features, conditions))
 
         return rounded
+
+    def _quantise_in_turn(
+        self, latents: Tensor, features: Tensor, conditions: Conditions, search: Search
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Symbols (int32), their tables (int16) and decoded latents, pass by pass.
+
+        The search goes from latent to latent, as entropy coding does, and like that runs on the CPU.
+        """
+        symbols, tables = np.zeros(latents.shape, np.int32), np.zeros(latents.shape, np.int16)
+        decoded: Tensor | None = None
+        for which in pass_masks(*latents.shape[1:], self.two_passes):
+            if decoded is None:
+                mean, index = self.first(features, conditions)
+            else:
+                mean, index = self.second(features, decoded, conditions)
+            deviations = self._deviations(mean, latents, second=decoded is not None).cpu().numpy()
+            found = np.zeros(latents.shape, np.float32)
+            for row in range(len(latents)):
+                at = coded_places(which, index[row])
+                scales = index[row].take(at)
+                best, states = search(deviations[row].take(at), scales)
+                symbols[row].put(at, best)
+                tables[row].put(at, scales + np.int16(FIRST_TABLE) + states * np.int16(APART))
+                found[row].put(at, restored(best, states))
+            decoded = self.restore(mean, found, decoded)
+        assert decoded is not None
+        return torch.from_numpy(symbols), torch.from_numpy(tables), decoded
+
+    @staticmethod
+    def _deviations_unfused(mean: Tensor, latents: Tensor, *, second: bool) -> Tensor:
+        """Latents less means, right where the first or the second pass codes."""
+        return latents - mean
 
     def _quantise_unfused(
         self, latents: Tensor, features: Tensor, conditions: Conditions, offsets: Tensor = OFFSETS
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Symbols (int32), scale indices (uint8) and decoded latents, pass by pass."""
+        """Symbols (int32), their scale indices (uint8) and decoded latents, pass by pass."""
         entropy = self.model.entropy
         rounded = partial(self.model.symbols, offsets=offsets)
         mean, index = entropy.first(features, conditions)

@@ -20,7 +20,6 @@ from maevid.errors import ModelError
 from maevid.model.feedback import synthesis_with_feedback
 from maevid.model.network import Network, Quantised
 from maevid.model.prior import EntropyModel
-from maevid.model.quantiser import rounding_offsets
 from maevid.model.transforms import Synthesis
 
 CURVATURE = 12 / math.log(2)
@@ -29,6 +28,9 @@ TOWARDS, BACK = 0.2, 0.1
 pictures."""
 RATE_WEIGHT = 0.06
 """µ of the rounding (:mod:`maevid.model.quantiser`): no longer are the latents what the network was trained to give."""
+
+TRELLIS_RATE_WEIGHT = 0.06
+"""The same of :mod:`maevid.model.trellis`."""
 
 
 class Refinement:
@@ -43,7 +45,7 @@ class Refinement:
             raise ModelError(f"model {network.config.name} cannot be refined: leave out --effort")
         self.network, self.rounds = network, rounds
         self._synthesis = model.synthesis
-        self._offsets = rounding_offsets(RATE_WEIGHT)
+        self._rate_weight = TRELLIS_RATE_WEIGHT if network.config.trellis else RATE_WEIGHT
         self._weights = model.representation.weights(network.config.plane_weights)[:, None, None].to(
             network.placement.device
         )
@@ -57,7 +59,7 @@ class Refinement:
         lambdas = [network.config.lam(index) for index in rate_indices.tolist()]
         pull = torch.tensor([2 * 255**2 / CURVATURE * lam for lam in lambdas], device=source.device)
         strength = pull[:, None, None, None] * self._weights
-        latents, rounded = first, network.quantiser(first, rate_indices, self._offsets)
+        latents, rounded = first, network.quantiser(first, rate_indices, self._rate_weight)
         for _ in range(self.rounds):
             found = rounded(latents).latents.float()
             with network.autocast():

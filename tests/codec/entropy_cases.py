@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from maevid.codec.entropy import FrequencyTables, gaussian_tables, interpreted
-from maevid.codec.entropy.kernels import Kernels, default_kernels
+from maevid.codec.entropy.kernels import default_kernels, kernels_of
 
-INTERPRETED = Kernels("interpreted", interpreted.encode_symbols, interpreted.decode_symbols)
+INTERPRETED = kernels_of(interpreted, "interpreted")
 
 BOTH = [
     pytest.param(

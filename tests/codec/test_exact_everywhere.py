@@ -182,7 +182,7 @@ def test_a_batch_decides_probabilities_as_single_frames_do(float32, hall_frames)
     for row, index in enumerate(indices):
         alone = network.quantise(latents[row : row + 1], network.index_tensor([index]))
         assert torch.equal(alone.latents[0], together.latents[row])
-        assert torch.equal(alone.scale_index[0], together.scale_index[row])
+        assert torch.equal(alone.tables[0], together.tables[row])
         assert torch.equal(alone.hyper[0], together.hyper[row])
 
 

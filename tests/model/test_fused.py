@@ -66,7 +66,7 @@ def frames(size: tuple[int, int]) -> list[Frame]:
 
 def quantised(network: Network, latents: torch.Tensor) -> tuple[torch.Tensor, ...]:
     out = network.quantise(latents, network.index_tensor(RATES))
-    return out.hyper, out.symbols, out.scale_index, out.latents
+    return out.hyper, out.symbols, out.tables, out.latents
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -10,6 +10,7 @@ from maevid.codec.entropy.fitting import (
     count_entries,
     gaussian_tables,
     laplace_tables,
+    second_gaussian_tables,
     tables_from_counts,
     tables_from_probabilities,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "gaussian_tables",
     "kernels_in_use",
     "laplace_tables",
+    "second_gaussian_tables",
     "tables_from_counts",
     "tables_from_probabilities",
 ]

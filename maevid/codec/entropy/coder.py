@@ -43,6 +43,7 @@ import numpy.typing as npt
 from maevid.codec.entropy.escapes import escape_bytes, read_escapes
 from maevid.codec.entropy.kernels import LOWER, Kernels, default_kernels
 from maevid.codec.entropy.tables import FrequencyTables, IndexArray, Int32Array
+from maevid.codec.entropy.trellis import STATES
 from maevid.errors import DamagedError
 
 OVERHEAD_BYTES = 4
@@ -129,6 +130,25 @@ class Decoder:
             limit -= used
         self._state, self._at, self._limit = state, at, limit
         return symbols
+
+    def decode_in_turn(
+        self, table_indexes: npt.NDArray[np.integer[Any]], apart: int
+    ) -> tuple[Int32Array, IndexArray]:
+        """The next int32[n] symbols of two quantisers in turn (:mod:`.trellis`), and the table of each, int16[n].
+
+        ``table_indexes`` names the tables in state 0; each state's lie ``apart`` further. Raises as
+        :meth:`decode` does.
+        """
+        indexes = _checked_indexes(table_indexes, self._tables)
+        if not len(indexes):
+            return np.empty(0, dtype=np.int32), indexes
+        _checked_indexes(np.array([int(indexes.max()) + (STATES - 1) * apart]), self._tables)
+        self._started = True
+        run = (self._kernels or default_kernels()).decode_in_turn
+        symbols, used, self._state, self._at, self._limit = run(
+            self._data, self._at, self._limit, self._state, indexes, apart, self._tables
+        )
+        return symbols, used
 
     def finish(self) -> None:
         """Check that all of the string was taken and the state is back at 2²⁴ (24 bits of check).

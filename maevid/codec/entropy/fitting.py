@@ -26,30 +26,49 @@ def gaussian_tables(
     0.01 % over their entropy, and symbols with heavier tails less than a shorter table does. Raises
     ValueError unless every scale is finite and positive and 0 < tail < 1.
     """
-    return _symmetric_tables(scales, tail, lambda x: 0.5 * math.erfc(x / math.sqrt(2)))
+    return _symmetric_tables(scales, tail, _above_gaussian, lambda symbol: symbol - 0.5)
+
+
+def second_gaussian_tables(
+    scales: Sequence[float] | npt.NDArray[np.floating[Any]], tail: float = 2.0**-20
+) -> FrequencyTables:
+    """As :func:`gaussian_tables`, for the second quantiser of :mod:`.trellis`: with symbols for 0, ±½, ±1½, …"""
+    return _symmetric_tables(scales, tail, _above_gaussian, lambda symbol: max(0.25, symbol - 1.0))
 
 
 def laplace_tables(
     scales: Sequence[float] | npt.NDArray[np.floating[Any]], tail: float = 2.0**-20
 ) -> FrequencyTables:
     """As :func:`gaussian_tables`, for zero-mean Laplace distributions of these standard deviations."""
-    return _symmetric_tables(scales, tail, lambda x: 0.5 * math.exp(-x * math.sqrt(2)))
+    return _symmetric_tables(
+        scales, tail, lambda x: 0.5 * math.exp(-x * math.sqrt(2)), lambda symbol: symbol - 0.5
+    )
+
+
+def _above_gaussian(x: float) -> float:
+    return 0.5 * math.erfc(x / math.sqrt(2))
 
 
 def _symmetric_tables(
-    scales: Sequence[float] | npt.NDArray[np.floating[Any]], tail: float, above_of: Callable[[float], float]
+    scales: Sequence[float] | npt.NDArray[np.floating[Any]],
+    tail: float,
+    above_of: Callable[[float], float],
+    begin_of: Callable[[int], float],
 ) -> FrequencyTables:
-    """Tables of a symmetric family; ``above_of`` is the mass above x standard deviations, x ≥ 0."""
+    """Tables of a symmetric family; ``above_of`` is the mass above x standard deviations, x ≥ 0.
+
+    ``begin_of`` says where the bin of a symbol of 1 or more begins.
+    """
     if not 0 < tail < 1:
         raise ValueError(f"tail must lie between 0 and 1, not {tail}")
     rows = []
     for scale in np.asarray(scales, dtype=np.float64).tolist():
         if not (math.isfinite(scale) and scale > 0):
             raise ValueError(f"scales must be finite and positive, not {scale}")
-        # Mass above k + ½, one sided.
+        # Mass above each bin, one sided.
         above = [0.5]
         while len(above) < 3 or (2 * above[-1] > tail and len(above) < TOTAL // 4):
-            above.append(above_of((len(above) - 0.5) / scale))
+            above.append(above_of(begin_of(len(above)) / scale))
         half = -np.diff(above)
         half[0] *= 2
         rows.append(np.concatenate([half[:0:-1], half, [2 * above[-1]]]))

@@ -7,8 +7,10 @@ from bisect import bisect_right
 import numpy as np
 import numpy.typing as npt
 
+from maevid.codec.entropy.escapes import MAX_BYTES, read_escapes
 from maevid.codec.entropy.kernels import LOWER
 from maevid.codec.entropy.tables import FrequencyTables, IndexArray, Int32Array
+from maevid.codec.entropy.trellis import NEXT
 from maevid.errors import DamagedError
 
 
@@ -59,3 +61,30 @@ def decode_symbols(
     # An escape's entry may lie one beyond int32 here; its value is filled in later.
     symbols = (entry_of + tables.minimum[indexes]).astype(np.int32)
     return symbols, escapes, state, at + read
+
+
+def decode_symbols_in_turn(
+    data: npt.NDArray[np.uint8],
+    at: int,
+    limit: int,
+    state: int,
+    indexes: IndexArray,
+    apart: int,
+    tables: FrequencyTables,
+) -> tuple[Int32Array, IndexArray, int, int, int]:
+    """See :class:`~maevid.codec.entropy.kernels.DecodeInTurnKernel`."""
+    symbols = np.empty(len(indexes), dtype=np.int32)
+    used = np.empty(len(indexes), dtype=np.int16)
+    turn = 0
+    # One by one: where the next symbol is looked for depends on this one.
+    for place, index in enumerate(indexes.tolist()):
+        used[place] = index + apart * turn
+        which = used[place : place + 1]
+        found, escaped, state, at = decode_symbols(data, at, limit, state, which, tables)
+        if len(escaped):
+            ahead = data[at:limit][::-1][:MAX_BYTES]
+            found, taken = read_escapes(ahead, tables.minimum[which], tables.size[which])
+            limit -= taken
+        symbols[place] = found[0]
+        turn = int(NEXT[turn, found[0] & 1])
+    return symbols, used, state, at, limit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from types import ModuleType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -45,17 +46,44 @@ class DecodeKernel(Protocol):
     ) -> tuple[Int32Array, Int32Array, int, int]: ...
 
 
+class DecodeInTurnKernel(Protocol):
+    """Decodes n symbols of two quantisers in turn (:mod:`.trellis`) as :class:`DecodeKernel` does.
+
+    ``indexes`` names the tables in state 0; each state's lie ``apart`` further. Escaped values are read at once,
+    for their parity, from the end ``limit`` of ``data``. Gives the symbols, the table of each (int16[n]), the state,
+    the new ``at`` and the new ``limit``. Raises DamagedError where either runs out or an escape number is none.
+    """
+
+    def __call__(
+        self,
+        data: npt.NDArray[np.uint8],
+        at: int,
+        limit: int,
+        state: int,
+        indexes: IndexArray,
+        apart: int,
+        tables: FrequencyTables,
+    ) -> tuple[Int32Array, IndexArray, int, int, int]: ...
+
+
 class Kernels(NamedTuple):
     """One implementation. All of them read and write the same bytes."""
 
     name: str
     encode: EncodeKernel
     decode: DecodeKernel
+    decode_in_turn: DecodeInTurnKernel
+
+
+def kernels_of(module: ModuleType, name: str) -> Kernels:
+    """The kernels of :mod:`.compiled` or :mod:`.interpreted`."""
+    return Kernels(name, module.encode_symbols, module.decode_symbols, module.decode_symbols_in_turn)
 
 
 @cache
 def default_kernels() -> Kernels:
     """The fastest implementation that works here, chosen at first use. The log says if it is the slow one."""
+    chosen: ModuleType
     try:
         from maevid.codec.entropy import compiled
     # Numba refuses an unknown NumPy, Python or processor with errors of many classes; coding must go on.
@@ -65,8 +93,10 @@ def default_kernels() -> Kernels:
         logging.getLogger(__name__).warning(
             "entropy coding runs interpreted, some 30 times slower: Numba does not work here (%s)", reason
         )
-        return Kernels("interpreted", interpreted.encode_symbols, interpreted.decode_symbols)
-    return Kernels(compiled.NAME, compiled.encode_symbols, compiled.decode_symbols)
+        chosen, name = interpreted, "interpreted"
+    else:
+        chosen, name = compiled, compiled.NAME
+    return kernels_of(chosen, name)
 
 
 def kernels_in_use() -> str:

@@ -117,6 +117,27 @@ class FusedEntropy:
             self._predict(number, features, conditions, anchors, index, NO_FLOATS, rounding)
         return symbols, index, pictures(decoded, latents)
 
+    def deviations(self, mean: Tensor, latents: Tensor, *, second: bool) -> Tensor:
+        """Latents (B, M, h, w) less their means, where the first or the second pass codes; zero elsewhere."""
+        batch, _, height, width = latents.shape
+        out = torch.zeros(latents.shape, dtype=torch.float32)
+        rows, found = numbers(places(latents)), numbers(out.flatten(2))
+        for group, where, means in self._grouped_means(mean, second, batch, height, width):
+            sizes = height * width, group.first, group.stride
+            share(partial(loops.deviate, means, rows, where, *sizes, found), len(where))
+        return out
+
+    def _grouped_means(
+        self, mean: Tensor, second: bool, batch: int, height: int, width: int
+    ) -> Iterator[tuple[_Group, npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
+        """The groups of a pass, their places, and of :meth:`first`'s or :meth:`second`'s means theirs (places, n)."""
+        at = 0
+        for group in self._groups[second]:
+            where = _places_of(group.parity, batch, height, width)
+            end = at + len(where) * len(group.channels)
+            yield group, where, numbers(mean[at:end].view(len(where), len(group.channels)))
+            at = end
+
     def restore(self, mean: Tensor, symbols: Tensor, before: Tensor | None) -> Tensor:
         """Decoded latents (B, M, h, w): means plus symbols (float32) of one pass, the first's ``before`` the second's.
 
@@ -126,14 +147,9 @@ class FusedEntropy:
         size = (batch * height * width, channels)
         rows = torch.zeros(size, dtype=torch.float32) if before is None else places(before)
         decoded, levels = numbers(rows), numbers(symbols.flatten(2))
-        at = 0
-        for group in self._groups[0 if before is None else 1]:
-            where = _places_of(group.parity, batch, height, width)
-            end = at + len(where) * len(group.channels)
-            means = numbers(mean[at:end].view(len(where), len(group.channels)))
+        for group, where, means in self._grouped_means(mean, before is not None, batch, height, width):
             sizes = height * width, group.first, group.stride
             share(partial(loops.restore, means, levels, where, *sizes, decoded), len(where))
-            at = end
         return pictures(rows, symbols)
 
     def _means(

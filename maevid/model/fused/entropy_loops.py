@@ -267,6 +267,26 @@ def _restore(
             found[first + k * stride] = means[k] + here[k]
 
 
+def _deviate(
+    mean: Floats,
+    latents: Floats,
+    places: Places,
+    per: int,
+    first: int,
+    stride: int,
+    deviations: Floats,
+    start: int,
+    end: int,
+) -> None:
+    """Latents (places, channels) less means (rows, n), into ``deviations`` (pictures, channels, places)."""
+    near = np.empty((end - start, mean.shape[1]), np.float32)
+    for row in range(start, end):
+        here, whole, means = near[row - start], latents[places[row]], mean[row]
+        for k in range(len(here)):
+            here[k] = whole[first + k * stride] - means[k]
+    _turn(near, places, per, first, stride, deviations, start)
+
+
 def _take(raw: Parts, row: int, scale: Floats, bias: Floats, values: Floats) -> None:
     """A layer's output from its product, whose parts are put together."""
     if raw.shape[0] == 1:
@@ -366,5 +386,6 @@ activate = loop(_activate, _floats, _read, _size, _step, _step, *_range)
 compress = loop(_compress, _read, _step, _floats, *_range)
 gather = loop(_gather, _read, _size, _size, _floats, *_range)
 restore = loop(_restore, _read, readable(types.float32, 3), _places, *(_size,) * 3, _floats, *_range)
+deviate = loop(_deviate, _read, _read, _places, *(_size,) * 3, types.float32[:, :, ::1], *_range)
 in_floats = Kernels(types.float32, types.float32)
 in_bytes = Kernels(types.int8, types.int32)

@@ -1,0 +1,40 @@
+"""Symbols under two quantisers in turn: which of them is next is told by the parities of the symbols before.
+
+Eight states; a sequence begins in state 0. In an even state the next symbol is one of the first quantiser's, in an odd
+state of the second's, and :data:`NEXT` says where an even and where an odd symbol lead: the eight-state trellis of
+Ungerboeck, as trellis-coded quantisation uses it (Marcellin and Fischer, "Trellis Coded Quantization of Memoryless and
+Gauss-Markov Sources", IEEE Trans. Communications 38(1), 1990). A symbol s of the first quantiser stands for level 2s,
+one of the second for 2s - sign(s): between them they have every level, and each has zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maevid.codec.entropy.tables import IndexArray, Int32Array
+
+NEXT = np.array([[0, 1], [3, 2], [5, 4], [6, 7], [1, 0], [2, 3], [4, 5], [7, 6]], np.uint8)
+"""The state after an even and after an odd symbol in each state, (8, 2)."""
+
+
+STATES = len(NEXT)
+
+
+def tables_in_turn(symbols: Int32Array, indexes: IndexArray, apart: int) -> IndexArray:
+    """The table of each symbol, int16[n]: ``indexes`` names that in state 0, each state's lies ``apart`` further."""
+    states, state = np.empty(len(symbols), np.int16), 0
+    following = NEXT.tolist()
+    for place, odd in enumerate((symbols & 1).tolist()):
+        states[place] = state
+        state = following[state][odd]
+    chosen: IndexArray = indexes + np.int16(apart) * states
+    return chosen
+
+
+def levels(symbols: Int32Array, second: npt.NDArray[np.integer[Any]]) -> Int32Array:
+    """What symbols stand for, int32[n]; ``second`` is 1 where they are of the second quantiser, else 0."""
+    found: Int32Array = (2 * symbols - np.sign(symbols) * second).astype(np.int32)
+    return found
