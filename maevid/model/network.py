@@ -17,6 +17,7 @@ from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import Placement
 from maevid.model.factorized import FactorizedModel
+from maevid.model.post_filter import NOT_ADJUSTED, Adjustments
 from maevid.model.prior import (
     HYPER_FACTOR,
     HYPER_LIMIT,
@@ -66,7 +67,7 @@ class Network:
         self.model = checkpoint.model().to(placement.device)
         self.model.requires_grad_(False)
         self.two_passes = self.model.entropy.two_passes
-        self._post_filter = checkpoint.post_filter
+        self.post_filter = checkpoint.post_filter
         self._analysis: Callable[[Tensor, Gains], Tensor] = self._analyse_unfused
         self._hyper_analysis: Callable[[Tensor, Gains], Tensor] = self.model.hyper_analysis
         self._synthesis: Callable[[Tensor, Gains], Tensor] = self.model.synthesise
@@ -258,34 +259,51 @@ class Network:
         return torch.where(anchor, decoded, 0.0) if before is None else torch.where(anchor, before, decoded)
 
     def synthesise(
-        self, latents: Tensor, rate_indices: Tensor, height: int, width: int
+        self,
+        latents: Tensor,
+        rate_indices: Tensor,
+        height: int,
+        width: int,
+        adjustments: Sequence[Adjustments] | None = None,
     ) -> list[tuple[Plane, Plane, Plane]]:
-        """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples."""
-        return self.planes(self.reconstruct(latents, rate_indices), rate_indices, height, width)
+        """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples, filtered.
+
+        ``adjustments`` are what each picture changes of the post filter, if any.
+        """
+        decoded = self.reconstruct(latents, rate_indices)
+        return self.filtered(self.unfiltered(decoded, rate_indices, height, width), rate_indices, adjustments)
 
     @torch.inference_mode()
     def reconstruct(self, latents: Tensor, rate_indices: Tensor) -> Tensor:
-        """Decoded latents (B, M, h, w) to what :meth:`planes` takes. A GPU is still at work when this returns."""
+        """Decoded latents (B, M, h, w) to what :meth:`unfiltered` takes. A GPU is still at work when this returns."""
         with self.autocast():
             decoded: Tensor = self._synthesis(latents, self.gains(rate_indices))
         return decoded
 
     @torch.inference_mode()
-    def planes(
+    def unfiltered(
         self, decoded: Tensor, rate_indices: Tensor, height: int, width: int
     ) -> list[tuple[Plane, Plane, Plane]]:
-        """8-bit planes, cropped to ``height`` × ``width`` luma samples, filtered. What ``decoded`` holds is lost."""
-        return self.filtered(self._levels(decoded, rate_indices, height, width), rate_indices)
+        """8-bit planes, cropped to ``height`` × ``width`` luma samples, before the filter. Uses up ``decoded``."""
+        return self._levels(decoded, rate_indices, height, width)
 
     def filtered(
-        self, pictures: list[tuple[Plane, Plane, Plane]], rate_indices: Tensor
+        self,
+        pictures: list[tuple[Plane, Plane, Plane]],
+        rate_indices: Tensor,
+        adjustments: Sequence[Adjustments] | None = None,
     ) -> list[tuple[Plane, Plane, Plane]]:
         """Planes of pictures through the model's post filter, where it has one; always on the CPU."""
-        if self._post_filter is None:
+        if self.post_filter is None:
             return pictures
         return [
-            self._post_filter(planes, index)
-            for planes, index in zip(pictures, rate_indices.tolist(), strict=True)
+            self.post_filter(planes, index, changes)
+            for planes, index, changes in zip(
+                pictures,
+                rate_indices.tolist(),
+                adjustments or [NOT_ADJUSTED] * len(pictures),
+                strict=True,
+            )
         ]
 
     def _levels_fused(
