@@ -36,7 +36,9 @@ Real = npt.NDArray[np.float64]
 
 PART_BITS = 16
 """Of a second part: its byte, and the length in the packet's header."""
-_ROWS_AT_ONCE = 32
+_ROWS_AT_ONCE = 16
+_SAMPLES = 131_072
+"""Of a plane, that are fitted to where it has twice as many: strips of rows, all over the plane."""
 _AGAIN = 3
 """How often every symbol is weighed again."""
 _RIDGE = 1e-6, 1e-5
@@ -134,7 +136,8 @@ def _equations(view: PlaneView, wanted: Plane, plain: Plane) -> tuple[Real, Real
     count = view.filters.shape[1] + 2
     sums = torch.zeros(count, count + 1, dtype=torch.float64)
     rows = torch.empty(count + 1, _ROWS_AT_ONCE * width, dtype=torch.float64)
-    for start in range(0, height, _ROWS_AT_ONCE):
+    every, counted = max(1, wanted.size // _SAMPLES), 0
+    for start in range(0, height, every * _ROWS_AT_ONCE):
         end = min(start + _ROWS_AT_ONCE, height)
         part = rows[:, : (end - start) * width]
         each = part.numpy().reshape(count + 1, end - start, width)
@@ -144,7 +147,8 @@ def _equations(view: PlaneView, wanted: Plane, plain: Plane) -> tuple[Real, Real
             each[-number] = feature
         np.subtract(wanted[start:end], plain[start:end], out=each[-1], dtype=np.float64)
         sums += part[:-1] @ part.T
-    found = sums.numpy()
+        counted += part.shape[1]
+    found = sums.numpy() * (wanted.size / counted)
     return found[:, :-1], found[:, -1]
 
 

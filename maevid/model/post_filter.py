@@ -203,7 +203,7 @@ class PlaneView:
         share(lambda start, end: work(-(-start // cells), -(-end // cells)), rows * cells)
         return out
 
-    def features(self, start: int, end: int) -> Iterator[npt.NDArray[np.int32]]:
+    def features(self, start: int, end: int) -> Iterator[npt.NDArray[np.int16]]:
         """All that is filtered of the rows ``start`` to ``end``, an array of them for each coefficient."""
         rows = slice(start, end + 2 * MARGIN)
         width = self.plane.shape[1]
@@ -223,22 +223,22 @@ def padded(plane: Plane) -> npt.NDArray[np.int16]:
     return np.pad(plane.astype(np.int16), sides, mode="edge")
 
 
-def around(samples: npt.NDArray[np.int16], cuts: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int32]]:
+def around(samples: npt.NDArray[np.int16], cuts: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int16]]:
     """What is filtered of a padded plane of H × W samples: 36 times (H, W).
 
     For each pair of neighbours the sum of their differences from the sample, and of these cut to plus or minus each of
     ``cuts`` (2,).
     """
     height, width = (n - 2 * MARGIN for n in samples.shape)
-    wide = samples.astype(np.int32)
 
-    def moved(down: int, right: int) -> npt.NDArray[np.int32]:
-        return wide[MARGIN + down : MARGIN + down + height, MARGIN + right : MARGIN + right + width]
+    def moved(down: int, right: int) -> npt.NDArray[np.int16]:
+        return samples[MARGIN + down : MARGIN + down + height, MARGIN + right : MARGIN + right + width]
 
     for i, j in TAPS.tolist():
+        # In 16 bits, which hold sums of two differences of bytes.
         one, other = moved(i, j) - moved(0, 0), moved(-i, -j) - moved(0, 0)
         yield one + other
-        for cut in cuts:
+        for cut in cuts.tolist():
             yield one.clip(-cut, cut) + other.clip(-cut, cut)
 
 
@@ -247,7 +247,7 @@ def filtered_features(
     cuts: npt.NDArray[np.int32],
     guide: npt.NDArray[np.int16],
     ridges: npt.NDArray[np.int32],
-) -> Iterator[npt.NDArray[np.int32]]:
+) -> Iterator[npt.NDArray[np.int16]]:
     """All that is filtered of a padded plane, 36 times (H, W), or 38 times where ``ridges`` (2,) are not empty."""
     yield from around(samples, cuts)
     if len(ridges):
