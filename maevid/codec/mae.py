@@ -69,11 +69,13 @@ class MaeCodec(FrameCodec):
         self.identity = bytes.fromhex(checkpoint.sha256[:8])
         self.network = Network(checkpoint, choose_placement(options.device, options.precision))
         self.tables = checkpoint.tables()
-        self._refinement = Refinement(self.network, options.effort) if options.effort else None
         post_filter = self.network.post_filter
         self._adjuster = None
         if options.effort and post_filter is not None:
             self._adjuster = Adjuster(post_filter, self.tables, self.network.config)
+        self._refinement = None
+        if options.effort:
+            self._refinement = Refinement(self.network, options.effort, self._adjuster)
         self.description = str(self.network.placement)
         if options.effort:
             self.description += f", effort {options.effort}"

@@ -29,7 +29,7 @@ from maevid.model.adjustment import (
     table_indexes,
 )
 from maevid.model.config import ModelConfig
-from maevid.model.post_filter import PlaneView, PostFilter
+from maevid.model.post_filter import Adjustment, Adjustments, PlaneView, PostFilter
 from maevid.video.frame import Plane
 
 Real = npt.NDArray[np.float64]
@@ -47,9 +47,13 @@ _RIDGE = 1e-6, 1e-5
 
 @dataclass(frozen=True)
 class Adjusted:
-    """A picture as the decoder gives it, with the forms of its planes, and their symbols and tables in order."""
+    """A picture as the decoder gives it, what it changes of the filters, and how that is coded.
+
+    ``forms`` of its planes, and their symbols and tables in order.
+    """
 
     planes: tuple[Plane, Plane, Plane]
+    adjustments: Adjustments
     forms: tuple[int, int, int]
     symbols: npt.NDArray[np.int32]
     tables: npt.NDArray[np.int16]
@@ -63,6 +67,7 @@ class _Choice:
     form: int
     symbols: npt.NDArray[np.int32]
     plane: Plane
+    adjustment: Adjustment | None
 
 
 class Adjuster:
@@ -97,6 +102,7 @@ class Adjuster:
         ]
         return Adjusted(
             (y.plane, u.plane, v.plane),
+            (y.adjustment, u.adjustment, v.adjustment),
             (y.form, u.form, v.form),
             np.concatenate([y.symbols, u.symbols, v.symbols]),
             np.concatenate(tables),
@@ -105,7 +111,7 @@ class Adjuster:
     def _choices(self, view: PlaneView, wanted: Plane, price: float) -> Iterator[_Choice]:
         """Without adjustment, then what is worth a try; ``price`` is that of a squared level, in bits."""
         plain = view.filtered()
-        yield _Choice(price * _error(plain, wanted), NONE, np.empty(0, np.int32), plain)
+        yield _Choice(price * _error(plain, wanted), NONE, np.empty(0, np.int32), plain, None)
         squares, products = _equations(view, wanted, plain)
         count = view.filters.shape[1]
         fits = []
@@ -121,8 +127,9 @@ class Adjuster:
         light, *whole = fits
         for _, cost, form, symbols in (light, min(whole, key=lambda fit: fit[0])):
             if symbols.any():
-                plane = view.filtered(adjustment(form, symbols, count))
-                yield _Choice(cost + price * _error(plane, wanted), form, symbols, plane)
+                change = adjustment(form, symbols, count)
+                plane = view.filtered(change)
+                yield _Choice(cost + price * _error(plane, wanted), form, symbols, plane, change)
 
 
 def _error(plane: Plane, wanted: Plane) -> float:

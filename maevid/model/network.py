@@ -325,11 +325,15 @@ class Network:
             planes.append(plane[:, 0, :rows, :columns].contiguous().cpu().numpy())
         return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(decoded))]
 
-    def finished(self, decoded: Tensor, rate_indices: Tensor) -> Tensor:
-        """What the model's synthesis gives, which is used up, as :meth:`samples` of the decoder's filtered pictures."""
+    def whole(self, decoded: Tensor, rate_indices: Tensor) -> list[tuple[Plane, Plane, Plane]]:
+        """What the model's synthesis gives as planes of multiples of 16 samples, before the filter. It is used up."""
         rows, columns = decoded.shape[-2:]
-        pictures = self._levels_unfused(decoded, rate_indices, rows * LUMA_STEP, columns * LUMA_STEP)
-        return self._load_unfused(self.filtered(pictures, rate_indices), rows, columns)
+        return self._levels_unfused(decoded, rate_indices, rows * LUMA_STEP, columns * LUMA_STEP)
+
+    def samples_of(self, pictures: Sequence[tuple[Plane, Plane, Plane]]) -> Tensor:
+        """Planes of pictures of such a size as :meth:`samples` has them."""
+        height, width = pictures[0][0].shape
+        return self._load_unfused(pictures, height // LUMA_STEP, width // LUMA_STEP)
 
     def hyper_size(self, height: int, width: int) -> tuple[int, int, int]:
         """Shape (Z, rows, columns) of the hyper-latents of a ``height`` × ``width`` picture."""
