@@ -37,8 +37,9 @@ Real = npt.NDArray[np.float64]
 PART_BITS = 16
 """Of a second part: its byte, and the length in the packet's header."""
 _ROWS_AT_ONCE = 16
-_SAMPLES = 131_072
-"""Of a plane, that are fitted to where it has twice as many: strips of rows, all over the plane."""
+_SAMPLES, _FEWER = 131_072, 32_768
+"""Of a plane, that are fitted to where it has twice as many: strips of rows, all over the plane. Fewer where the
+picture is not final."""
 _AGAIN = 3
 """How often every symbol is weighed again."""
 _RIDGE = 1e-6, 1e-5
@@ -85,14 +86,23 @@ class Adjuster:
         }
 
     def __call__(
-        self, source: tuple[Plane, Plane, Plane], decoded: tuple[Plane, Plane, Plane], rate_index: int
+        self,
+        source: tuple[Plane, Plane, Plane],
+        decoded: tuple[Plane, Plane, Plane],
+        rate_index: int,
+        *,
+        final: bool = True,
     ) -> Adjusted:
-        """The best of ``decoded``, planes before the filter, for R + λ·D against ``source``."""
+        """The best of ``decoded``, planes before the filter, for R + λ·D against ``source``.
+
+        In less time, and not quite the best, where the picture is not ``final``.
+        """
         lam, samples = self._config.lam(rate_index), source[0].size
         plain, best = [], []
         views = self._filter.views(decoded, rate_index)
         for view, wanted, weight in zip(views, source, self._config.plane_weights, strict=True):
-            choices = list(self._choices(view, wanted, lam * weight * samples / wanted.size))
+            price = lam * weight * samples / wanted.size
+            choices = list(self._choices(view, wanted, price, _SAMPLES if final else _FEWER))
             plain.append(choices[0])
             best.append(min(choices, key=lambda choice: choice.cost))
         saved = sum(one.cost for one in plain) - sum(one.cost for one in best)
@@ -108,11 +118,14 @@ class Adjuster:
             np.concatenate(tables),
         )
 
-    def _choices(self, view: PlaneView, wanted: Plane, price: float) -> Iterator[_Choice]:
-        """Without adjustment, then what is worth a try; ``price`` is that of a squared level, in bits."""
+    def _choices(self, view: PlaneView, wanted: Plane, price: float, most: int) -> Iterator[_Choice]:
+        """Without adjustment, then what is worth a try, fitted to some ``most`` samples.
+
+        ``price`` is that of a squared level, in bits.
+        """
         plain = view.filtered()
         yield _Choice(price * _error(plain, wanted), NONE, np.empty(0, np.int32), plain, None)
-        squares, products = _equations(view, wanted, plain)
+        squares, products = _equations(view, wanted, plain, most)
         count = view.filters.shape[1]
         fits = []
         for form in range(LIGHT, len(FORMS)):
@@ -137,13 +150,13 @@ def _error(plane: Plane, wanted: Plane) -> float:
     return float(np.square(plane.astype(np.int32) - wanted).sum(dtype=np.int64))
 
 
-def _equations(view: PlaneView, wanted: Plane, plain: Plane) -> tuple[Real, Real]:
+def _equations(view: PlaneView, wanted: Plane, plain: Plane, most: int) -> tuple[Real, Real]:
     """Normal equations (n, n) and (n,) of what ``plain`` lacks, in the order of a plane's symbols."""
     height, width = wanted.shape
     count = view.filters.shape[1] + 2
     sums = torch.zeros(count, count + 1, dtype=torch.float64)
     rows = torch.empty(count + 1, _ROWS_AT_ONCE * width, dtype=torch.float64)
-    every, counted = max(1, wanted.size // _SAMPLES), 0
+    every, counted = max(1, wanted.size // most), 0
     for start in range(0, height, every * _ROWS_AT_ONCE):
         end = min(start + _ROWS_AT_ONCE, height)
         part = rows[:, : (end - start) * width]

@@ -70,7 +70,7 @@ class Refinement:
                 pictures = network.whole(decoded, rate_indices)
                 if self.adjuster is not None and number % 2 == 0:
                     triples = zip(originals, pictures, rate_indices.tolist(), strict=True)
-                    adjustments = [self.adjuster(*triple).adjustments for triple in triples]
+                    adjustments = [self.adjuster(*triple, final=False).adjustments for triple in triples]
                 finished = network.samples_of(network.filtered(pictures, rate_indices, adjustments))
                 change = back((finished - source) * strength)
             latents = latents + TOWARDS * (found - change - latents) + BACK * (first - latents)
