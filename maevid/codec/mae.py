@@ -1,9 +1,10 @@
 """The MAE as a frame codec: network, entropy coder and packet put together.
 
-The packet's only part is one coded string: the hyper-latents, then the latents of the first pass, then those
+The packet's first part is one coded string: the hyper-latents, then the latents of the first pass, then those
 of the second, each in order channel, row, column. The table of a hyper-latent is given by rate index and
-channel, that of a latent by its scale index and by which quantiser it has, where there are two in turn; latents of a
-scale index below 4 are not in the string.
+channel, that of a latent by its scale index and, where there are two quantisers in turn, the state; latents of a scale
+index below 4 are not in the string. Where there is a second part, the picture adjusts the post filter, and the string
+goes on (:mod:`maevid.model.adjustment`).
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from maevid.codec.batches import Batches
 from maevid.codec.entropy import OVERHEAD_BYTES, Decoder, encode
 from maevid.codec.interface import CodecOptions, Encoded, FrameCodec
 from maevid.errors import DamagedError, LatentError, ModelError
+from maevid.model.adjusting import Adjusted, Adjuster
+from maevid.model.adjustment import adjustment, forms_of, part_of, table_indexes
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import choose_placement
 from maevid.model.integer import BATCH_LIMIT
 from maevid.model.network import Network, Quantised
 from maevid.model.passes import coded_places, pass_masks
+from maevid.model.post_filter import NOT_ADJUSTED, Adjustments
 from maevid.model.prior import HYPER_FACTOR, HYPER_LIMIT, SYMBOL_LIMIT
 from maevid.model.refinement import Refinement
 from maevid.model.trellis import APART, FIRST_TABLE, restored
@@ -67,7 +71,13 @@ class MaeCodec(FrameCodec):
         self.identity = bytes.fromhex(checkpoint.sha256[:8])
         self.network = Network(checkpoint, choose_placement(options.device, options.precision))
         self.tables = checkpoint.tables()
-        self._refinement = Refinement(self.network, options.effort) if options.effort else None
+        post_filter = self.network.post_filter
+        self._adjuster = None
+        if options.effort and post_filter is not None:
+            self._adjuster = Adjuster(post_filter, self.tables, self.network.config)
+        self._refinement = None
+        if options.effort:
+            self._refinement = Refinement(self.network, options.effort, self._adjuster)
         self.description = str(self.network.placement)
         if options.effort:
             self.description += f", effort {options.effort}"
@@ -108,17 +118,21 @@ class MaeCodec(FrameCodec):
         quantised = self._quantised(blocks, indices).integers_on_cpu()
         levels = self.network.levels(quantised.latents)
         analysed = time.perf_counter()
+        adjusted = self._adjusted(frames, rate_indices, quantised.latents)
         # Before the entropy coding, so that a GPU synthesises while the CPU codes.
-        decoded = self.network.reconstruct(quantised.latents, indices) if reconstruct else None
+        decoded = None
+        if reconstruct and self._adjuster is None:
+            decoded = self.network.reconstruct(quantised.latents, indices)
         synthesised = time.perf_counter()
         packets = [
-            self._packet(frame, rate_index, quantised, levels[row], row)
+            self._packet(frame, rate_index, quantised, levels[row], row, adjusted[row])
             for row, (frame, rate_index) in enumerate(zip(frames, rate_indices, strict=True))
         ]
         coded = time.perf_counter()
-        planes: Sequence[tuple[Plane, Plane, Plane] | None] = [None] * len(frames)
+        planes = [one.planes if one is not None and reconstruct else None for one in adjusted]
         if decoded is not None:
-            planes = self.network.planes(decoded, indices, frames[0].height, frames[0].width)
+            pictures = self.network.unfiltered(decoded, indices, frames[0].height, frames[0].width)
+            planes = list(self.network.filtered(pictures, indices))
         done = time.perf_counter()
         share = 1 / len(frames)
         seconds = {
@@ -135,8 +149,9 @@ class MaeCodec(FrameCodec):
         """Rebuild the planes of one packet."""
 
         def work(_: slice) -> list[tuple[Plane, Plane, Plane]]:
-            latents, indices = self._latents(packet)
-            return self.network.synthesise(latents, indices, packet.height, packet.width)
+            latents, indices, adjustments = self._latents(packet)
+            size = packet.height, packet.width
+            return self.network.synthesise(latents, indices, *size, [adjustments])
 
         return self._batches.run(1, 1, packet.width * packet.height, work)[0]
 
@@ -159,7 +174,8 @@ class MaeCodec(FrameCodec):
     def block_bits(self, packet: Packet) -> npt.NDArray[np.float64]:
         """Bits of each 16×16 luma block, (⌈height/16⌉, ⌈width/16⌉): its latents', and its share of the hyper-latents'.
 
-        Everything but the header and the 4 bytes that end the string. Raises as :meth:`decode` does.
+        Everything but the header, what adjusts the post filter, and the 4 bytes that end the string. Raises as
+        :meth:`decode` does.
         """
         bits = np.zeros(self.network.latent_size(packet.height, packet.width)[1:])
         self._latents(packet, bits)
@@ -172,12 +188,15 @@ class MaeCodec(FrameCodec):
         loaded = [self.network.load([frame.planes]) for frame in frames]
 
         def work(part: slice) -> list[float]:
-            blocks = torch.cat([loaded[row] for row, _ in pairs[part]])
-            strings = self.coded_strings(blocks, [index for _, index in pairs[part]])
-            costs = [self.tables.cost_bits(symbols, tables) for symbols, tables, _ in strings]
-            return [
-                _packet_bits(frames[row], cost) for (row, _), cost in zip(pairs[part], costs, strict=True)
-            ]
+            rows, rates = zip(*pairs[part], strict=True)
+            blocks = torch.cat([loaded[row] for row in rows])
+            quantised = self._quantised(blocks, self.network.index_tensor(rates)).integers_on_cpu()
+            adjusted = self._adjusted([frames[row] for row in rows], rates, quantised.latents)
+            bits = []
+            for number, (row, rate, found) in enumerate(zip(rows, rates, adjusted, strict=True)):
+                symbols, tables, _ = self.coded_string(quantised, number, rate, found)
+                bits.append(_packet_bits(frames[row], self.tables.cost_bits(symbols, tables), _part(found)))
+            return bits
 
         bits = self._batched(len(pairs), samples, _cached_together(samples), work)
         return np.array(bits).reshape(len(frames), len(rate_indices))
@@ -208,8 +227,22 @@ class MaeCodec(FrameCodec):
             return self._refinement(blocks, indices)
         return self.network.quantise(self.network.analyse(blocks, indices), indices)
 
+    def _adjusted(
+        self, frames: Sequence[Frame], rate_indices: Sequence[int], latents: torch.Tensor
+    ) -> Sequence[Adjusted | None]:
+        """For each frame what its packet adjusts of the post filter, None where this codec does not try."""
+        if self._adjuster is None:
+            return [None] * len(frames)
+        indices = self.network.index_tensor(rate_indices)
+        decoded = self.network.reconstruct(latents, indices)
+        pictures = self.network.unfiltered(decoded, indices, frames[0].height, frames[0].width)
+        return [
+            self._adjuster(frame.planes, planes, rate_index)
+            for frame, planes, rate_index in zip(frames, pictures, rate_indices, strict=True)
+        ]
+
     def coded_string(
-        self, quantised: Quantised, row: int, rate_index: int
+        self, quantised: Quantised, row: int, rate_index: int, adjusted: Adjusted | None = None
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], int]:
         """What is coded of a row of a batch, its integers on the CPU: symbols, their tables, how many are of z."""
         hyper = quantised.hyper[row].numpy()
@@ -220,12 +253,21 @@ class MaeCodec(FrameCodec):
             coded = coded_places(which, used)
             runs.append(symbols[coded])
             tables.append(used.ravel()[coded].astype(np.int16))
+        if adjusted is not None:
+            runs.append(adjusted.symbols)
+            tables.append(adjusted.tables)
         return np.concatenate(runs), np.concatenate(tables), hyper.size
 
     def _packet(
-        self, frame: Frame, rate_index: int, quantised: Quantised, levels: npt.NDArray[np.int32], row: int
+        self,
+        frame: Frame,
+        rate_index: int,
+        quantised: Quantised,
+        levels: npt.NDArray[np.int32],
+        row: int,
+        adjusted: Adjusted | None,
     ) -> tuple[Packet, dict[str, int]]:
-        symbols, tables, hyper_count = self.coded_string(quantised, row, rate_index)
+        symbols, tables, hyper_count = self.coded_string(quantised, row, rate_index, adjusted)
         payload = encode(symbols, tables, self.tables)
         packet = Packet(
             model=self.identity,
@@ -234,27 +276,43 @@ class MaeCodec(FrameCodec):
             height=frame.height,
             pts=frame.pts,
             duration=frame.duration,
-            parts=(payload,),
+            parts=(payload, *_part(adjusted)),
             latent_check=_check_value(levels),
         )
         hyper = min(
             round(self.tables.cost_bits(symbols[:hyper_count], tables[:hyper_count])), 8 * len(payload)
         )
-        header = 8 * (len(packet.to_bytes()) - len(payload))
-        return packet, {"header": header, "hyper": hyper, "latent": 8 * len(payload) - hyper}
+        payload_bits = 8 * len(payload)
+        bits = {
+            "header": 8 * (len(packet.to_bytes()) - sum(map(len, packet.parts))),
+            "hyper": hyper,
+            "latent": payload_bits - hyper,
+        }
+        if adjusted is not None and len(packet.parts) > 1:
+            coded = round(self.tables.cost_bits(adjusted.symbols, adjusted.tables))
+            coded = min(coded, bits["latent"])
+            bits["latent"] -= coded
+            bits["filter"] = coded + 8 * len(packet.parts[1])
+        return packet, bits
 
     def _latents(
         self, packet: Packet, ledger: npt.NDArray[np.float64] | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Decoded latents (1, M, h, w) and the rate index as a tensor; bits are added to ``ledger`` (h, w)."""
+    ) -> tuple[torch.Tensor, torch.Tensor, Adjustments]:
+        """Decoded latents (1, M, h, w), the rate index as a tensor, and what is adjusted.
+
+        The latents' bits are added to ``ledger`` (h, w).
+        """
         if packet.model != self.identity:
             raise ModelError(
                 f"the packet needs model {packet.model.hex()}, this is {self.name} {self.identity.hex()}: "
                 "name the right weights with --weights"
             )
-        if len(packet.parts) != 1:
-            raise DamagedError(f"a {self.name} packet has one part, not {len(packet.parts)}")
         network = self.network
+        most = 1 if network.post_filter is None else 2
+        if len(packet.parts) > most:
+            raise DamagedError(
+                f"a {self.name} packet has {'one part' if most == 1 else 'one or two parts'}, not {len(packet.parts)}"
+            )
         indices = network.index_tensor([packet.rate_index])
         conditions = network.conditions(indices)
         decoder = Decoder(packet.parts[0], self.tables)
@@ -275,13 +333,23 @@ class MaeCodec(FrameCodec):
             mean, index = network.second(features, latents, conditions)
             symbols = self._decode_pass(decoder, passes[1], index[0], ledger)
             latents = network.restore(mean, symbols, latents)
+        adjustments = self._adjustments(decoder, packet.parts[1]) if len(packet.parts) > 1 else NOT_ADJUSTED
         decoder.finish()
         if _check_value(network.levels(latents[0])) != packet.latent_check:
             raise LatentError(
                 f"the packet is whole, but its latents are not the encoder's: the tables of {self.name} "
                 f"{self.identity.hex()} are damaged, or this machine does not compute exactly"
             )
-        return latents, indices
+        return latents, indices, adjustments
+
+    def _adjustments(self, decoder: Decoder, part: bytes) -> Adjustments:
+        """What a packet's second part names, and the rest of its string tells."""
+        assert self.network.post_filter is not None
+        y, u, v = (
+            adjustment(form, decoder.decode(table_indexes(form, count)), count)
+            for form, count in zip(forms_of(part), self.network.post_filter.counts, strict=True)
+        )
+        return y, u, v
 
     def _decode_pass(
         self,
@@ -329,10 +397,17 @@ def _cached_together(samples: int) -> int:
     return max(1, min(BATCH_LIMIT, TRIED_AT_ONCE // max(1, samples)))
 
 
-def _packet_bits(frame: Frame, cost: float) -> float:
-    """Bits that the packet of a frame should have whose symbols cost so many by their tables."""
+def _part(adjusted: Adjusted | None) -> tuple[bytes, ...]:
+    """The second part of a packet that adjusts the post filter, nothing of another."""
+    return () if adjusted is None or not any(adjusted.forms) else (part_of(adjusted.forms),)
+
+
+def _packet_bits(frame: Frame, cost: float, rest: Sequence[bytes]) -> float:
+    """Bits of the packet of a frame whose symbols cost so many by their tables, with the parts after its string."""
     payload = cost / 8 + OVERHEAD_BYTES
-    return 8 * (payload + header_size(frame.width, frame.height, frame.pts, frame.duration, [round(payload)]))
+    sizes = [round(payload), *map(len, rest)]
+    header = header_size(frame.width, frame.height, frame.pts, frame.duration, sizes)
+    return 8 * (payload + header + sum(sizes[1:]))
 
 
 def _within(symbols: npt.NDArray[np.int32], limit: float) -> npt.NDArray[np.int32]:

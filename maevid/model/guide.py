@@ -39,7 +39,7 @@ def guiding(luma: Plane) -> Plane:
 
 def departures(
     samples: npt.NDArray[np.int16], guide: npt.NDArray[np.int16], ridges: npt.NDArray[np.int32], margin: int
-) -> Iterator[npt.NDArray[np.int32]]:
+) -> Iterator[npt.NDArray[np.int16]]:
     """How far the fit of each window lies from each sample, twice (H, W), in 1/8 of a level.
 
     ``samples`` and ``guide`` are padded by ``margin`` on each side; ``ridges`` (2,) are ε times the square of the
@@ -54,7 +54,7 @@ def departures(
         slope = (count * sum_yc - sum_y * sum_c).astype(np.float32) / spread
         rise = slope * (count * y[inner] - sum_y).astype(np.float32)
         apart = (rise + (sum_c - count * c[inner]).astype(np.float32)) * np.float32(UNIT / count)
-        yield np.rint(apart).clip(-MOST, MOST).astype(np.int32)
+        yield np.rint(apart).clip(-MOST, MOST).astype(np.int16)
 
 
 def _sums(x: npt.NDArray[np.int32], radius: int, margin: int) -> npt.NDArray[np.int32]:

@@ -18,6 +18,7 @@ from maevid.model.config import RATE_INDICES
 from maevid.model.device import Placement
 from maevid.model.factorized import FactorizedModel
 from maevid.model.passes import coded_places, pass_masks
+from maevid.model.post_filter import NOT_ADJUSTED, Adjustments
 from maevid.model.prior import (
     HYPER_FACTOR,
     HYPER_LIMIT,
@@ -68,7 +69,7 @@ class Network:
         self.model = checkpoint.model().to(placement.device)
         self.model.requires_grad_(False)
         self.two_passes = self.model.entropy.two_passes
-        self._post_filter = checkpoint.post_filter
+        self.post_filter = checkpoint.post_filter
         self._costs = trellis.costs_of(checkpoint.tables()) if self.config.trellis else None
         self._analysis: Callable[[Tensor, Gains], Tensor] = self._analyse_unfused
         self._hyper_analysis: Callable[[Tensor, Gains], Tensor] = self.model.hyper_analysis
@@ -300,34 +301,51 @@ class Network:
         return torch.where(anchor, decoded, 0.0) if before is None else torch.where(anchor, before, decoded)
 
     def synthesise(
-        self, latents: Tensor, rate_indices: Tensor, height: int, width: int
+        self,
+        latents: Tensor,
+        rate_indices: Tensor,
+        height: int,
+        width: int,
+        adjustments: Sequence[Adjustments] | None = None,
     ) -> list[tuple[Plane, Plane, Plane]]:
-        """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples."""
-        return self.planes(self.reconstruct(latents, rate_indices), rate_indices, height, width)
+        """Decoded latents (B, M, h, w) to 8-bit planes, cropped to ``height`` × ``width`` luma samples, filtered.
+
+        ``adjustments`` are what each picture changes of the post filter, if any.
+        """
+        decoded = self.reconstruct(latents, rate_indices)
+        return self.filtered(self.unfiltered(decoded, rate_indices, height, width), rate_indices, adjustments)
 
     @torch.inference_mode()
     def reconstruct(self, latents: Tensor, rate_indices: Tensor) -> Tensor:
-        """Decoded latents (B, M, h, w) to what :meth:`planes` takes. A GPU is still at work when this returns."""
+        """Decoded latents (B, M, h, w) to what :meth:`unfiltered` takes. A GPU is still at work when this returns."""
         with self.autocast():
             decoded: Tensor = self._synthesis(latents, self.gains(rate_indices))
         return decoded
 
     @torch.inference_mode()
-    def planes(
+    def unfiltered(
         self, decoded: Tensor, rate_indices: Tensor, height: int, width: int
     ) -> list[tuple[Plane, Plane, Plane]]:
-        """8-bit planes, cropped to ``height`` × ``width`` luma samples, filtered. What ``decoded`` holds is lost."""
-        return self.filtered(self._levels(decoded, rate_indices, height, width), rate_indices)
+        """8-bit planes, cropped to ``height`` × ``width`` luma samples, before the filter. Uses up ``decoded``."""
+        return self._levels(decoded, rate_indices, height, width)
 
     def filtered(
-        self, pictures: list[tuple[Plane, Plane, Plane]], rate_indices: Tensor
+        self,
+        pictures: list[tuple[Plane, Plane, Plane]],
+        rate_indices: Tensor,
+        adjustments: Sequence[Adjustments] | None = None,
     ) -> list[tuple[Plane, Plane, Plane]]:
         """Planes of pictures through the model's post filter, where it has one; always on the CPU."""
-        if self._post_filter is None:
+        if self.post_filter is None:
             return pictures
         return [
-            self._post_filter(planes, index)
-            for planes, index in zip(pictures, rate_indices.tolist(), strict=True)
+            self.post_filter(planes, index, changes)
+            for planes, index, changes in zip(
+                pictures,
+                rate_indices.tolist(),
+                adjustments or [NOT_ADJUSTED] * len(pictures),
+                strict=True,
+            )
         ]
 
     def _levels_fused(
@@ -349,11 +367,15 @@ class Network:
             planes.append(plane[:, 0, :rows, :columns].contiguous().cpu().numpy())
         return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(decoded))]
 
-    def finished(self, decoded: Tensor, rate_indices: Tensor) -> Tensor:
-        """What the model's synthesis gives, which is used up, as :meth:`samples` of the decoder's filtered pictures."""
+    def whole(self, decoded: Tensor, rate_indices: Tensor) -> list[tuple[Plane, Plane, Plane]]:
+        """What the model's synthesis gives as planes of multiples of 16 samples, before the filter. It is used up."""
         rows, columns = decoded.shape[-2:]
-        pictures = self._levels_unfused(decoded, rate_indices, rows * LUMA_STEP, columns * LUMA_STEP)
-        return self._load_unfused(self.filtered(pictures, rate_indices), rows, columns)
+        return self._levels_unfused(decoded, rate_indices, rows * LUMA_STEP, columns * LUMA_STEP)
+
+    def samples_of(self, pictures: Sequence[tuple[Plane, Plane, Plane]]) -> Tensor:
+        """Planes of pictures of such a size as :meth:`samples` has them."""
+        height, width = pictures[0][0].shape
+        return self._load_unfused(pictures, height // LUMA_STEP, width // LUMA_STEP)
 
     def hyper_size(self, height: int, width: int) -> tuple[int, int, int]:
         """Shape (Z, rows, columns) of the hyper-latents of a ``height`` × ``width`` picture."""

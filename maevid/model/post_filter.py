@@ -7,7 +7,7 @@ changes most, and how clearly. Each class has a symmetric filter of 12 pairs of 
 of their differences from the sample, and of these cut to a quarter of a quantiser step and to a whole one, which tells
 noise from edges. Chroma's filters have two features more, which luma gives (:mod:`maevid.model.guide`). They are fitted
 by least squares to training pictures (:mod:`maevid.training.filtering`) and part of the model, for 16 ranges of rate
-indices, and for luma and chroma. A packet holds nothing for it, and the encoder does without it.
+indices, and for luma and chroma. A packet may hold what its picture adds to them (:mod:`maevid.model.adjustment`).
 
 After the nonlinear adaptive loop filter of VVC, which sends its filters (Karczewicz et al., "VVC In-Loop Filters", IEEE
 TCSVT 31(10), 2021). All arithmetic but the guide's is on integers: the same on every machine.
@@ -15,7 +15,8 @@ TCSVT 31(10), 2021). All arithmetic but the guide's is on integers: the same on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -58,11 +59,40 @@ FEATURES = (1 + CUTS) * len(TAPS)
 GUIDE = "guide.chroma"
 UNIT_BITS = 10
 """Coefficients count 1/1024."""
+LARGEST = 32767
+"""Of a coefficient."""
+GAIN_BITS = 3
+"""A picture's gain counts eighths."""
+_GAIN_HALF = 1 << (GAIN_BITS - 1)
 MARGIN = 4
 """Samples around a plane that are looked at, and repeat its edge."""
 _NO_GUIDE, _NO_RIDGES = np.empty((0, 0), np.int16), np.empty(0, np.int32)
 WEAK, CLEAR = 6, 12
 """Quarters of the ratio of the largest to the smallest of two sums, from which on there is a direction."""
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """What one picture changes of the filters of a plane (:mod:`maevid.model.adjustment`).
+
+    Every coefficient of every class grows by ``gain`` eighths of itself, -127..127, and by what stands in its place in
+    ``coefficients``, int32 (36 or 38,), in 1/1024; each sample by ``offset`` of the same. Both are within ±2¹⁵.
+    """
+
+    gain: int
+    offset: int
+    coefficients: npt.NDArray[np.int32]
+
+    def changed(self, filters: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+        """Filters (classes, 36 or 38) with the gain and the coefficients in them."""
+        wide = filters.astype(np.int32)
+        wide += ((wide * self.gain + _GAIN_HALF) >> GAIN_BITS) + self.coefficients
+        return wide.clip(-LARGEST, LARGEST).astype(np.int16)
+
+
+Adjustments = tuple[Adjustment | None, Adjustment | None, Adjustment | None]
+"""Of planes Y, U, V."""
+NOT_ADJUSTED: Adjustments = (None, None, None)
 
 
 class PostFilter:
@@ -99,39 +129,86 @@ class PostFilter:
             self._arrays |= {f"{kind}.{name}": np.ascontiguousarray(array) for kind, array in kinds.items()}
         self._run = _compiled() or _interpreted
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Coefficients of a class of planes Y, U, V."""
+        y, u, v = (self._arrays[f"filter.{name}"].shape[-1] for name in KINDS)
+        return y, u, v
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What the filter is made of."""
         return dict(self._arrays)
 
-    def __call__(self, planes: tuple[Plane, Plane, Plane], rate_index: int) -> tuple[Plane, Plane, Plane]:
-        """Planes Y, U, V of a picture that was coded at ``rate_index``, uint8 of any size, filtered."""
-        node = node_of(rate_index)
-        guides = [_NO_GUIDE, _NO_GUIDE, _NO_GUIDE]
-        if self._guided:
-            guides[1:] = [padded(guiding(planes[0]))] * 2
-        y, u, v = (
-            self._filtered(plane, name, node, guide)
-            for plane, name, guide in zip(planes, KINDS, guides, strict=True)
-        )
+    def __call__(
+        self,
+        planes: tuple[Plane, Plane, Plane],
+        rate_index: int,
+        adjustments: Adjustments = NOT_ADJUSTED,
+    ) -> tuple[Plane, Plane, Plane]:
+        """Planes Y, U, V of a picture that was coded at ``rate_index``, uint8 of any size, filtered.
+
+        With the ``adjustments`` of the picture, one for each plane or None.
+        """
+        pairs = zip(self.views(planes, rate_index), adjustments, strict=True)
+        y, u, v = (view.filtered(adjustment) for view, adjustment in pairs)
         return y, u, v
 
-    def _filtered(self, plane: Plane, name: str, node: int, guide: npt.NDArray[np.int16]) -> Plane:
-        out = np.empty_like(plane)
+    def views(self, planes: tuple[Plane, Plane, Plane], rate_index: int) -> Iterator[PlaneView]:
+        """The planes Y, U, V of a picture, one after the other, with what filters them."""
+        node = node_of(rate_index)
+        guide = padded(guiding(planes[0])) if self._guided else _NO_GUIDE
+        for plane, name in zip(planes, KINDS, strict=True):
+            guided = self._guided and name == "chroma"
+            yield PlaneView(
+                plane,
+                padded(plane),
+                self._arrays[f"limit.{name}"][node],
+                self._arrays[f"cut.{name}"][node],
+                self._arrays[f"filter.{name}"][node],
+                guide if guided else _NO_GUIDE,
+                self._arrays[GUIDE][node] if guided else _NO_RIDGES,
+                self._run,
+            )
+
+
+@dataclass(frozen=True)
+class PlaneView:
+    """A plane and all that filters it: its padded samples, the tables of its range of rate indices, its guide."""
+
+    plane: Plane
+    samples: npt.NDArray[np.int16]
+    limits: npt.NDArray[np.int32]
+    cuts: npt.NDArray[np.int32]
+    filters: npt.NDArray[np.int16]
+    guide: npt.NDArray[np.int16]
+    ridges: npt.NDArray[np.int32]
+    run: Callable[..., None]
+
+    def filtered(self, adjustment: Adjustment | None = None) -> Plane:
+        """The plane filtered, with what the picture adds.
+
+        Coefficients stay int16: then a sum is below 2³⁰, since 36 features lie within ±510 and two of a guide within
+        ±2047, and an offset adds 2¹⁵ at most.
+        """
+        filters, constant = self.filters, 1 << (UNIT_BITS - 1)
+        if adjustment is not None:
+            filters, constant = adjustment.changed(filters), constant + adjustment.offset
+        out = np.empty_like(self.plane)
         work = partial(
-            self._run,
-            padded(plane),
-            self._arrays[f"limit.{name}"][node],
-            self._arrays[f"cut.{name}"][node],
-            self._arrays[f"filter.{name}"][node],
-            guide,
-            self._arrays[GUIDE][node] if len(guide) else _NO_RIDGES,
-            out,
+            self.run, self.samples, self.limits, self.cuts, filters, constant, self.guide, self.ridges, out
         )
-        rows = -(-plane.shape[0] // 2)
+        rows = -(-self.plane.shape[0] // 2)
         # Cells are counted, so that a thread has enough of them; whole rows are what it does.
-        cells = -(-plane.shape[1] // 2)
+        cells = -(-self.plane.shape[1] // 2)
         share(lambda start, end: work(-(-start // cells), -(-end // cells)), rows * cells)
         return out
+
+    def features(self, start: int, end: int) -> Iterator[npt.NDArray[np.int16]]:
+        """All that is filtered of the rows ``start`` to ``end``, an array of them for each coefficient."""
+        rows = slice(start, end + 2 * MARGIN)
+        width = self.plane.shape[1]
+        for feature in filtered_features(self.samples[rows], self.cuts, self.guide[rows], self.ridges):
+            yield feature[:, :width]
 
 
 def node_of(rate_index: int) -> int:
@@ -146,22 +223,22 @@ def padded(plane: Plane) -> npt.NDArray[np.int16]:
     return np.pad(plane.astype(np.int16), sides, mode="edge")
 
 
-def around(samples: npt.NDArray[np.int16], cuts: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int32]]:
+def around(samples: npt.NDArray[np.int16], cuts: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int16]]:
     """What is filtered of a padded plane of H × W samples: 36 times (H, W).
 
     For each pair of neighbours the sum of their differences from the sample, and of these cut to plus or minus each of
     ``cuts`` (2,).
     """
     height, width = (n - 2 * MARGIN for n in samples.shape)
-    wide = samples.astype(np.int32)
 
-    def moved(down: int, right: int) -> npt.NDArray[np.int32]:
-        return wide[MARGIN + down : MARGIN + down + height, MARGIN + right : MARGIN + right + width]
+    def moved(down: int, right: int) -> npt.NDArray[np.int16]:
+        return samples[MARGIN + down : MARGIN + down + height, MARGIN + right : MARGIN + right + width]
 
     for i, j in TAPS.tolist():
+        # In 16 bits, which hold sums of two differences of bytes.
         one, other = moved(i, j) - moved(0, 0), moved(-i, -j) - moved(0, 0)
         yield one + other
-        for cut in cuts:
+        for cut in cuts.tolist():
             yield one.clip(-cut, cut) + other.clip(-cut, cut)
 
 
@@ -170,7 +247,7 @@ def filtered_features(
     cuts: npt.NDArray[np.int32],
     guide: npt.NDArray[np.int16],
     ridges: npt.NDArray[np.int32],
-) -> Iterator[npt.NDArray[np.int32]]:
+) -> Iterator[npt.NDArray[np.int16]]:
     """All that is filtered of a padded plane, 36 times (H, W), or 38 times where ``ridges`` (2,) are not empty."""
     yield from around(samples, cuts)
     if len(ridges):
@@ -226,6 +303,7 @@ def _interpreted(
     limits: npt.NDArray[np.int32],
     cuts: npt.NDArray[np.int32],
     filters: npt.NDArray[np.int16],
+    constant: int,
     guide: npt.NDArray[np.int16],
     ridges: npt.NDArray[np.int32],
     out: Plane,
@@ -234,12 +312,13 @@ def _interpreted(
 ) -> None:
     """Filter rows of cells from ``start`` to ``end`` of a padded plane into ``out``.
 
-    ``guide`` is as large, and empty where there is none.
+    ``constant`` is added to the products before they are rounded down; ``guide`` is as large as the plane, and empty
+    where there is none.
     """
     rows = slice(2 * start, 2 * end + 2 * MARGIN)
     part = samples[rows]
     found = classes(cell_sums(part), limits, len(filters) // SHAPES, start).repeat(2, 0).repeat(2, 1)
-    change = np.full(found.shape, 1 << (UNIT_BITS - 1), np.int32)
+    change = np.full(found.shape, constant, np.int32)
     # One after the other: all at once are 36 pictures in 32 bits.
     features = filtered_features(part, cuts, guide[rows], ridges)
     for coefficients, feature in zip(filters.T.astype(np.int32), features, strict=True):

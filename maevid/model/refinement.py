@@ -5,8 +5,9 @@ rounded ones, ŷ; what is wrong with the picture goes back through the synthesis
 (in bits; H = 12/ln 2 where the step is best for λ, see ModulatedAutoencoder.log_step_inverse) the least lies at
 ŷ - g/H, g the derivative. The latents go a part of the way there, since all of them go at once, and a smaller part
 back to where analysis put them, where they are cheap; then they are rounded again, around new means. The hyper-latents
-stay. Newton's method with a fixed Hessian; compare Campos et al., "Content Adaptive Optimization for Neural Image
-Compression", CVPR Workshops 2019. The decoder knows nothing of it.
+stay. What the picture changes of the post filter (:mod:`maevid.model.adjusting`) is fitted in every other round.
+Newton's method with a fixed Hessian; compare Campos et al., "Content Adaptive Optimization for Neural Image
+Compression", CVPR Workshops 2019. The decoder knows nothing of the search.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import torch
 from torch import Tensor
 
 from maevid.errors import ModelError
+from maevid.model.adjusting import Adjuster
 from maevid.model.feedback import synthesis_with_feedback
 from maevid.model.network import Network, Quantised
+from maevid.model.post_filter import NOT_ADJUSTED
 from maevid.model.prior import EntropyModel
 from maevid.model.transforms import Synthesis
 
@@ -34,16 +37,16 @@ TRELLIS_RATE_WEIGHT = 0.06
 
 
 class Refinement:
-    """Refines what a network quantises in ``rounds`` rounds, 1 or more.
+    """Refines what a network quantises in ``rounds`` rounds, 1 or more, with the post filter as ``adjuster`` fits it.
 
     Raises ModelError for networks of convolutions, or of a prior without hyper-latents.
     """
 
-    def __init__(self, network: Network, rounds: int) -> None:
+    def __init__(self, network: Network, rounds: int, adjuster: Adjuster | None = None) -> None:
         model = network.model
         if not isinstance(model.synthesis, Synthesis) or not isinstance(model.entropy, EntropyModel):
             raise ModelError(f"model {network.config.name} cannot be refined: leave out --effort")
-        self.network, self.rounds = network, rounds
+        self.network, self.rounds, self.adjuster = network, rounds, adjuster
         self._synthesis = model.synthesis
         self._rate_weight = TRELLIS_RATE_WEIGHT if network.config.trellis else RATE_WEIGHT
         self._weights = model.representation.weights(network.config.plane_weights)[:, None, None].to(
@@ -59,11 +62,18 @@ class Refinement:
         lambdas = [network.config.lam(index) for index in rate_indices.tolist()]
         pull = torch.tensor([2 * 255**2 / CURVATURE * lam for lam in lambdas], device=source.device)
         strength = pull[:, None, None, None] * self._weights
+        originals = network.whole(source - 0.5, rate_indices)
+        adjustments = [NOT_ADJUSTED] * len(lambdas)
         latents, rounded = first, network.quantiser(first, rate_indices, self._rate_weight)
-        for _ in range(self.rounds):
+        for number in range(self.rounds):
             found = rounded(latents).latents.float()
             with network.autocast():
                 decoded, back = synthesis_with_feedback(self._synthesis, found, gains)
-                change = back((network.finished(decoded, rate_indices) - source) * strength)
+                pictures = network.whole(decoded, rate_indices)
+                if self.adjuster is not None and number % 2 == 0:
+                    triples = zip(originals, pictures, rate_indices.tolist(), strict=True)
+                    adjustments = [self.adjuster(*triple, final=False).adjustments for triple in triples]
+                finished = network.samples_of(network.filtered(pictures, rate_indices, adjustments))
+                change = back((finished - source) * strength)
             latents = latents + TOWARDS * (found - change - latents) + BACK * (first - latents)
         return rounded(latents)

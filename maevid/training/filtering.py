@@ -17,6 +17,7 @@ from maevid.model.post_filter import (
     FEATURES,
     GUIDE,
     KINDS,
+    LARGEST,
     NODES,
     SHAPES,
     UNIT_BITS,
@@ -44,7 +45,6 @@ _NEIGHBOUR = 0.5
 """How much the sums of the next ranges of rate indices count, for filters that change little from one to the next."""
 _RELATIVE, _ABSOLUTE = 1e-3, 2000.0
 """What is added to each square: this part of their mean, and this many squared levels. Rare classes do little."""
-_LARGEST = np.iinfo(np.int16).max
 _WINDOWS = np.array([window(radius) for radius in RADII])
 
 
@@ -124,7 +124,7 @@ class _Sums:
         mean = np.trace(squares, axis1=2, axis2=3) / count
         ridge = (_RELATIVE * mean + _ABSOLUTE)[..., None, None] * np.eye(count)
         found = np.linalg.solve(squares + ridge, products[..., None])[..., 0]
-        return np.round(found * (1 << UNIT_BITS)).clip(-_LARGEST, _LARGEST).astype(np.int16)
+        return np.round(found * (1 << UNIT_BITS)).clip(-LARGEST, LARGEST).astype(np.int16)
 
 
 def _smoothed(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -183,8 +183,22 @@ def guided(luma: np.ndarray, chroma: np.ndarray, i: int, j: int, side: int, ridg
     return int(np.clip(np.rint((rise + f(c.sum() - n * chroma[8 + i, 8 + j])) * f(8 / n)), -2047, 2047))
 
 
+class Change(NamedTuple):
+    gain: int
+    offset: int
+    added: np.ndarray | int
+
+
+UNCHANGED = Change(0, 0, 0)
+
+
 def filtered(
-    arrays: dict[str, np.ndarray], plane: np.ndarray, kind: str, node: int, luma: np.ndarray
+    arrays: dict[str, np.ndarray],
+    plane: np.ndarray,
+    kind: str,
+    node: int,
+    luma: np.ndarray,
+    change: Change = UNCHANGED,
 ) -> np.ndarray:
     """A plane through the post filter of a model file's arrays, sample by sample; ``luma`` before its own filter."""
     ridges = (
@@ -195,6 +209,9 @@ def filtered(
     guide = np.pad(guide_of(luma), 8, mode="edge")
     limits, cuts = arrays[f"post.limit.{kind}"][node], arrays[f"post.cut.{kind}"][node].tolist()
     coefficients = arrays[f"post.filter.{kind}"][node].astype(int)
+    if change is not UNCHANGED:
+        coefficients = coefficients + (change.gain * coefficients + 4) // 8 + change.added
+        coefficients = np.clip(coefficients, -32767, 32767)
     height, width = plane.shape
     # Eight samples more on each side than the plane has, all repeated.
     wide = np.pad(plane.astype(int), 8, mode="edge")
@@ -216,15 +233,15 @@ def filtered(
             direction = (1 if 4 * most < 12 * least else 5) + which
         phase = 2 * (i // 2 % 4 in (0, 3)) + (j // 2 % 4 in (0, 3)) if len(coefficients) == 720 else 0
         w = coefficients[180 * phase + 9 * int((limits <= s[0] + s[1]).sum()) + direction]
-        change = 0
+        total = 512 + 128 * change.offset
         for t, (a, b) in enumerate(PAIRS):
             d, e = (int(wide[8 + i + x, 8 + j + y]) - int(plane[i, j]) for x, y in ((a, b), (-a, -b)))
-            change += int(w[3 * t]) * (d + e)
+            total += int(w[3 * t]) * (d + e)
             for q, cut in enumerate(cuts, 1):
-                change += int(w[3 * t + q]) * (max(-cut, min(d, cut)) + max(-cut, min(e, cut)))
+                total += int(w[3 * t + q]) * (max(-cut, min(d, cut)) + max(-cut, min(e, cut)))
         for q, ridge in enumerate(ridges):
-            change += int(w[36 + q]) * guided(guide, wide, i, j, 4 * q + 3, ridge)
-        out[i, j] = max(0, min(int(plane[i, j]) + (change + 512) // 1024, 255))
+            total += int(w[36 + q]) * guided(guide, wide, i, j, 4 * q + 3, ridge)
+        out[i, j] = max(0, min(int(plane[i, j]) + total // 1024, 255))
     return out
 
 
@@ -287,8 +304,25 @@ class Model:
         index = rounded(4 * index + self.offset("scale_index", rate, 1 / 8), 1 / 8)
         return rounded(mean, self.mean_step), np.clip(rounded(index, 1), 0, 63).astype(int)
 
+    def changes(self, string: String, part: bytes) -> list[Change]:
+        """What the rest of a string changes of the filters of Y, U and V."""
+        assert len(part) == 1
+        assert 1 <= part[0] < 216
+        found = []
+        for kind, form in zip(KINDS, (part[0] % 6, part[0] // 6 % 6, part[0] // 36), strict=True):
+            count = self.arrays[f"post.filter.{kind}"].shape[-1] if form > 1 else 0
+            symbols = string.take([16, 18] + [32 - 4 * (form - 1)] * count if form else [])
+            assert (np.abs(symbols) <= 127).all()
+            added = symbols[:1:-1] * 2 ** (form + 1) if count else 0
+            found.append(Change(int(symbols[0]), int(symbols[1]), added) if form else UNCHANGED)
+        return found
+
     def latents(self, packet: Packet) -> np.ndarray:
         """Decoded latents (M, h, w); their check value has been compared."""
+        return self.decoded(packet)[0]
+
+    def decoded(self, packet: Packet) -> tuple[np.ndarray, list[Change]]:
+        """Latents, and what the packet changes of the post filter."""
         r, act = packet.rate, self.act
         h, w = -(-packet.height // 16), -(-packet.width // 16)
         rows, columns = -(-h // 4), -(-w // 4)
@@ -321,17 +355,24 @@ class Model:
             predicted = depthwise(near, self.arrays["int.entropy.predictor.weight"] / 64, 0.0)
             mean = np.clip(mean + rounded(predicted, self.mean_step), -16384, 16384)
             latents = np.where(first, latents, mean + symbols(index, ~first))
+        changes = [UNCHANGED] * 3
+        if len(packet.parts) > 1:
+            changes = self.changes(string, *packet.parts[1:])
         string.finish()
         assert crc32((latents / self.mean_step).astype("<i4").tobytes()) == packet.check
-        return latents
+        return latents, changes
 
     def synthesis(self, packet: Packet) -> list[np.ndarray]:
         """Y, U and V before the post filter."""
+        return self.synthesised(packet, self.latents(packet))
+
+    def synthesised(self, packet: Packet, latents: np.ndarray) -> list[np.ndarray]:
+        """The same of a packet's latents."""
         config, r = self.config, packet.rate
         quantiser = config["units"] == "quantiser"
         lam = config["lambda_min"] * (config["lambda_max"] / config["lambda_min"]) ** (r / 255)
         shrink = exp(-0.5 * log(lam * 255**2 * log(2) / 6))
-        x = self.latents(packet) * self.gain("demodulation_y", r) * (1 if quantiser else shrink)
+        x = latents * self.gain("demodulation_y", r) * (1 if quantiser else shrink)
         for number in range(config["blocks_16"]):
             x = self.block(f"synthesis.blocks_16.{number}", x)
         x = shuffle(self.float("synthesis.up", x))
@@ -353,11 +394,14 @@ class Model:
 
     def picture(self, packet: Packet) -> list[np.ndarray]:
         """Y, U and V."""
-        planes = self.synthesis(packet)
+        latents, changes = self.decoded(packet)
+        planes = self.synthesised(packet, latents)
         if not self.config["post_filter"]:
             return planes
-        kinds = zip(planes, KINDS, strict=True)
-        return [filtered(self.arrays, plane, kind, packet.rate // 16, planes[0]) for plane, kind in kinds]
+        return [
+            filtered(self.arrays, plane, kind, packet.rate // 16, planes[0], change)
+            for plane, kind, change in zip(planes, KINDS, changes, strict=True)
+        ]
 
     def float(self, name: str, x: np.ndarray) -> np.ndarray:
         weight, bias = (self.arrays[f"float.{name}.{k}"].astype(np.float64) for k in ("weight", "bias"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from format_decoder import KINDS, Model, filtered, packets_of, read_packet, read_still
+from format_decoder import KINDS, Change, Model, filtered, packets_of, read_packet, read_still
 
 from maevid.access.still import Still
 from maevid.access.writer import Writer
@@ -16,7 +16,8 @@ from maevid.codec.mae import WEIGHTS, open_mae
 from maevid.model.autoencoder import ModulatedAutoencoder
 from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import ModelConfig
-from maevid.model.post_filter import PostFilter
+from maevid.model.post_filter import Adjustment, PostFilter
+from maevid.stream.packet import Packet
 from maevid.stream.reader import StreamReader
 
 
@@ -97,7 +98,7 @@ def test_from_file_to_samples(path, model, exact, monkeypatch):
             assert (difference > 1).mean() < 0.005
             assert difference.max() <= 10
             assert difference.mean() < 0.1
-    monkeypatch.setattr(exact.network, "_post_filter", None)
+    monkeypatch.setattr(exact.network, "post_filter", None)
     for a, b in zip(ours, theirs, strict=True):
         for ours_plane, theirs_plane in zip(exact.decode(a), model.synthesis(b), strict=True):
             difference = np.abs(ours_plane.astype(int) - theirs_plane)
@@ -130,6 +131,27 @@ def test_the_post_filter_to_the_last_bit(tables):
     for rate in (5, 83, 250):
         for found, plane, kind in zip(ours(planes, rate), planes, KINDS, strict=True):
             np.testing.assert_array_equal(found, filtered(arrays, plane, kind, rate // 16, luma))
+    added = [random.integers(-400, 400, count).astype(np.int32) for count in ours.counts]
+    adjustments = tuple(Adjustment(-3, 128 * 9, some) for some in added)
+    for found, plane, kind, some in zip(ours(planes, 83, adjustments), planes, KINDS, added, strict=True):
+        change = Change(-3, 9, some)
+        np.testing.assert_array_equal(found, filtered(arrays, plane, kind, 83 // 16, luma, change))
+
+
+def test_what_a_packet_changes_of_the_post_filter(tmp_path):
+    weights = WEIGHTS / "mae.safetensors"
+    with Writer(tmp_path / "x.mkv", quality=55, weights=weights, effort=1) as writer:
+        writer.write(pictures()[0], 0)
+    (data,) = packets_of(tmp_path / "x.mkv")
+    packet = read_packet(data)
+    assert len(packet.parts) == 2
+    exact = open_mae(CodecOptions(device="cpu", precision="float32"))
+    for ours, theirs in zip(
+        exact.decode(Packet.from_bytes(data)), Model(weights).picture(packet), strict=True
+    ):
+        difference = np.abs(ours.astype(int) - theirs)
+        assert (difference > 1).mean() < 0.005
+        assert difference.mean() < 0.1
 
 
 def test_a_still(model, weights):

@@ -99,7 +99,7 @@ def test_each_decodes_what_the_other_encoded(
 ) -> None:
     if not filtered:
         for codec in (quick, plain):
-            monkeypatch.setattr(codec.network, "_post_filter", None)
+            monkeypatch.setattr(codec.network, "post_filter", None)
     for writer, reader in ((quick, plain), (plain, quick)):
         for encoded in writer.encode_batch(frames(size), RATES, reconstruct=True):
             assert encoded.reconstruction is not None

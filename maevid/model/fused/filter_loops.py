@@ -31,7 +31,6 @@ _TILE = 256
 _DOWN, _RIGHT = TAPS[:, 0].copy(), TAPS[:, 1].copy()
 _RADII = np.array(RADII)
 _MOST = np.float32(MOST)
-_HALF = np.int32(1 << (UNIT_BITS - 1))
 _DIRECTIONS = np.int32(DIRECTIONS)
 
 
@@ -132,20 +131,21 @@ def _filter_row(
     start: int,
     weights: Samples,
     cuts: Whole,
+    constant: int,
     guided: Samples,
     change: Whole,
     out: Bytes,
 ) -> None:
     """Samples from ``start`` on of row ``at`` of the padded plane, with their coefficients (36 or 38, samples).
 
-    ``guided`` are the row's features by its guide, (2, all samples), or none.
+    ``constant`` is added to the products; ``guided`` are the row's features by its guide, (2, all samples), or none.
     """
     count = len(change)
     margin = MARGIN + start
     small, large = np.int16(cuts[0]), np.int16(cuts[1])
     least, less = np.int16(-small), np.int16(-large)
     row = samples[at, margin : margin + count]
-    change[:] = _HALF
+    change[:] = constant
     for t in range(len(_DOWN)):
         left, right = margin - _RIGHT[t], margin + _RIGHT[t]
         before = samples[at - _DOWN[t], left : left + count]
@@ -172,6 +172,7 @@ def _filter_rows(
     limits: Whole,
     cuts: Whole,
     filters: Samples,
+    constant: int,
     guide: Samples,
     ridges: Whole,
     out: Bytes,
@@ -220,7 +221,9 @@ def _filter_rows(
                 for i in range(2 * r - 2, min(2 * r, height)):
                     target = out[i, tile : tile + size]
                     extra = guided[i - 2 * r + 2]
-                    _filter_row(samples, MARGIN + i, tile, weights, cuts, extra, change[:size], target)
+                    _filter_row(
+                        samples, MARGIN + i, tile, weights, cuts, constant, extra, change[:size], target
+                    )
 
 
 _read, _read_limits = readable(types.int16, 2), readable(types.int32)
@@ -231,12 +234,16 @@ _around = loop(_around, _rows, _row, _row)
 _classes_of = loop(_classes_of, *(_row,) * 4, _read_limits, _row)
 _lines = types.int16[:, ::1]
 _departures_of = loop(_departures_of, _read, _read, *(_size,) * 3, _rows, _rows, types.int16[::1])
-_filter_row = loop(_filter_row, _read, _size, _size, _lines, _read_limits, _lines, _row, types.uint8[::1])
+_filter_row = loop(
+    _filter_row, _read, _size, _size, _lines, _read_limits, types.int32, _lines, _row, types.uint8[::1]
+)
 filter_rows = loop(
     _filter_rows,
     _read,
     *(_read_limits,) * 2,
-    *(_read,) * 2,
+    _read,
+    types.int32,
+    _read,
     _read_limits,
     types.uint8[:, ::1],
     _size,
