@@ -218,7 +218,8 @@ def _screens(count: int) -> Iterator[tuple[str, list[npt.NDArray[np.uint8]]]]:
 def _unpack(files: Sequence[Path], data: Path, index: Path, *, made: bool) -> None:
     data.parent.mkdir(parents=True, exist_ok=True)
     entries, offset = [], 0
-    partial = data.with_suffix(".part")
+    # Of this process: another may be making the same.
+    partial = data.with_suffix(f".{os.getpid()}.part")
     pictures = chain.from_iterable(_decoded(file, made=made) for file in files)
     screens = _screens(len(files) // _FILES_A_SCREEN if made else 0)
     with partial.open("wb") as out:
@@ -229,6 +230,6 @@ def _unpack(files: Sequence[Path], data: Path, index: Path, *, made: bool) -> No
             entries.append({"name": name, "offset": offset, "width": width, "height": height})
             offset += sum(plane.size for plane in planes)
     os.replace(partial, data)
-    partial_index = index.with_suffix(".json.part")
+    partial_index = index.with_suffix(f".json.{os.getpid()}.part")
     partial_index.write_text(json.dumps(entries))
     os.replace(partial_index, index)

@@ -93,6 +93,9 @@ def read_still(data: bytes) -> tuple[tuple[int, int, int, int], str, Packet]:
     return tuple(data[9:13]), data[14:end].decode(), read_packet(data[end + 4 :])
 
 
+AFTER = ((0, 3, 5, 6, 1, 2, 4, 7), (1, 2, 4, 7, 0, 3, 5, 6))
+
+
 class String:
     """Takes symbols out of a coded string."""
 
@@ -104,6 +107,15 @@ class String:
 
     def take(self, which: np.ndarray) -> np.ndarray:
         return np.array([self.symbol(*self.tables[t]) for t in which], np.int64)
+
+    def take_in_turn(self, index: np.ndarray) -> np.ndarray:
+        """Levels of symbols of two quantisers."""
+        levels, state = [], 0
+        for i in index:
+            k = self.symbol(*self.tables[64 * (1 + state) + i])
+            levels.append(2 * k - (state % 2) * ((k > 0) - (k < 0)))
+            state = AFTER[k % 2][state]
+        return np.array(levels, np.int64)
 
     def symbol(self, low: int, c: list[int]) -> int:
         slot = self.x % 2**16
@@ -275,6 +287,7 @@ class Model:
             "mean_bits": 4,
             "post_filter": False,
             "lapped": False,
+            "trellis": False,
             **json.loads(metadata["config"]),
         }
         self.step = 2.0 ** (4 - self.config["activation_bits"])
@@ -338,7 +351,10 @@ class Model:
         def symbols(index: np.ndarray, places: np.ndarray) -> np.ndarray:
             coded = places & (index >= 4)
             found = np.zeros(index.shape)
-            found[coded] = string.take(index[coded])
+            if self.config["trellis"]:
+                found[coded] = 0.75 * string.take_in_turn(index[coded])
+            else:
+                found[coded] = string.take(index[coded])
             return found
 
         mean, index = self.head("head_1", f, "first", r)

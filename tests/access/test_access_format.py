@@ -21,7 +21,7 @@ from maevid.stream.packet import Packet
 from maevid.stream.reader import StreamReader
 
 
-def tiny_weights(path: Path) -> Path:
+def tiny_weights(path: Path, *, trellis: bool) -> Path:
     """An untrained model of the other units and activations, every parameter of which does something."""
     torch.manual_seed(3)
     model = ModulatedAutoencoder(
@@ -36,6 +36,7 @@ def tiny_weights(path: Path) -> Path:
             units="quantiser",
             activation_bits=9,
             mean_bits=6,
+            trellis=trellis,
         )
     )
     with torch.no_grad():
@@ -45,11 +46,12 @@ def tiny_weights(path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["shipped", "tiny"])
+@pytest.fixture(scope="module", params=["shipped", "tiny", "tiny, one quantiser"])
 def weights(request, tmp_path_factory) -> Path:
     if request.param == "shipped":
         return WEIGHTS / "mae.safetensors"
-    return tiny_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    return tiny_weights(path, trellis=request.param == "tiny")
 
 
 @pytest.fixture(scope="module")

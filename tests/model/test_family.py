@@ -25,14 +25,16 @@ from maevid.video.reader import VideoReader
 MODULATIONS = ("every-stage", "bottleneck", "none")
 PRIORS = ("factorized", "hyperprior", "checkerboard")
 COMPOSITIONS = [
-    (modulation, prior, transform, units)
+    (modulation, prior, transform, units, trellis)
     for modulation in MODULATIONS
     for prior in PRIORS
     for transform, units in (("blocks", "samples"), ("blocks", "quantiser"), ("conv-gdn", "samples"))
+    for trellis in (False, True)
+    if not trellis or (prior != "factorized" and modulation == "every-stage")
 ]
 
 
-def tiny(modulation: str, prior: str, transform: str, units: str) -> ModelConfig:
+def tiny(modulation: str, prior: str, transform: str, units: str, trellis: bool) -> ModelConfig:
     return ModelConfig(
         name="tiny",
         modulation=modulation,
@@ -49,6 +51,7 @@ def tiny(modulation: str, prior: str, transform: str, units: str) -> ModelConfig
         lambda_max=0.01 if modulation == "none" else 0.03,
         width_16=16,
         activation_bits=9,
+        trellis=trellis,
     )
 
 
@@ -66,12 +69,19 @@ def frame() -> Frame:
     return Frame(whole.y[:71, :95], whole.u[:36, :48], whole.v[:36, :48], whole.pts, whole.time_base)
 
 
-@pytest.mark.parametrize(("modulation", "prior", "transform", "units"), COMPOSITIONS)
+@pytest.mark.parametrize(("modulation", "prior", "transform", "units", "trellis"), COMPOSITIONS)
 def test_every_composition_trains_and_codes(
-    modulation: str, prior: str, transform: str, units: str, pictures: Pictures, frame: Frame, tmp_path: Path
+    modulation: str,
+    prior: str,
+    transform: str,
+    units: str,
+    trellis: bool,
+    pictures: Pictures,
+    frame: Frame,
+    tmp_path: Path,
 ) -> None:
     options = TrainingOptions(batch=2, crop=64, half=False, compiled=False)
-    trainer = Trainer(tiny(modulation, prior, transform, units), pictures, tmp_path, options)
+    trainer = Trainer(tiny(modulation, prior, transform, units, trellis), pictures, tmp_path, options)
     before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
     losses = [trainer.step()["loss"] for _ in range(3)]
     assert all(map(np.isfinite, losses))
@@ -118,6 +128,8 @@ def test_the_papers_systems_are_configurations() -> None:
         {"prior": "autoregressive"},
         {"activation_bits": 10},
         {"mean_bits": 7},
+        {"trellis": True, "mean_bits": 1},
+        {"trellis": True, "prior": "factorized", "hyper": 0, "hyper_latents": 0},
     ],
 )
 def test_what_cannot_be_composed_is_refused_in_one_line(wrong: dict[str, object]) -> None:
