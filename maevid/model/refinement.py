@@ -26,14 +26,11 @@ from maevid.model.prior import EntropyModel
 from maevid.model.transforms import Synthesis
 
 CURVATURE = 12 / math.log(2)
-TOWARDS, BACK = 0.2, 0.1
-"""Parts of the ways to the least error and back to the analysis's latents, chosen with `RATE_WEIGHT` on held-out
-pictures."""
-RATE_WEIGHT = 0.06
-"""µ of the rounding (:mod:`maevid.model.quantiser`): no longer are the latents what the network was trained to give."""
-
-TRELLIS_RATE_WEIGHT = 0.06
-"""The same of :mod:`maevid.model.trellis`."""
+TOWARDS, BACK = 0.3, 0.1
+"""Parts of the ways to the least error and back to the analysis's latents, chosen with µ on held-out pictures."""
+RATE_WEIGHT, TRELLIS_RATE_WEIGHT = 0.06, 0.09
+"""µ of the rounding (:mod:`maevid.model.quantiser`) and of the search for symbols (:mod:`maevid.model.trellis`): more
+than without refinement, for no longer are the latents what the network was trained to give."""
 
 
 class Refinement:
