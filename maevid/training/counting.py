@@ -19,11 +19,22 @@ COUNTED_CROPS = 768
 """A quarter of them gives 0.015 % more rate."""
 
 
+TRELLIS_ROUNDS = 2
+"""With a trellis the symbols depend on the tables: fitted once more, another 0.1 % is saved."""
+
+
 def fitted_tables(checkpoint: Checkpoint, pictures: Pictures) -> FrequencyTables:
     """The tables of ``checkpoint``, fitted to its symbols of up to :data:`COUNTED_CROPS` crops of training pictures.
 
     At rate indices drawn from all of the network's, from a fixed seed, rounded as the encoder does.
     """
+    tables = _counted(checkpoint, pictures)
+    for _ in range(1, TRELLIS_ROUNDS if checkpoint.config.trellis else 1):
+        tables = _counted(checkpoint.with_tables(tables), pictures)
+    return tables
+
+
+def _counted(checkpoint: Checkpoint, pictures: Pictures) -> FrequencyTables:
     codec = MaeCodec(checkpoint, CodecOptions(device="cpu"))
     random = np.random.default_rng(0)
     counts = np.zeros(len(codec.tables.cumulative), np.int64)
