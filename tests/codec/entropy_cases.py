@@ -9,6 +9,7 @@ import pytest
 
 from maevid.codec.entropy import FrequencyTables, gaussian_tables, interpreted
 from maevid.codec.entropy.kernels import default_kernels, kernels_of
+from maevid.codec.entropy.trellis import NEXT
 
 INTERPRETED = kernels_of(interpreted, "interpreted")
 
@@ -63,3 +64,12 @@ def decode_by_the_book(data: bytes, indexes: np.ndarray, tables: FrequencyTables
     assert x == 2**24
     assert word == tail
     return symbols
+
+
+def tables_in_turn(symbols: np.ndarray, first: np.ndarray, apart: int) -> np.ndarray:
+    """The table of each symbol of a trellis, int16[n]: ``first`` names that in state 0."""
+    used, state = first.copy(), 0
+    for place, symbol in enumerate(symbols.tolist()):
+        used[place] += apart * state
+        state = int(NEXT[state, symbol % 2])
+    return used

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from entropy_cases import BOTH, INTERPRETED
+from entropy_cases import BOTH, INTERPRETED, tables_in_turn
 
 from maevid.codec.entropy import Decoder, encode, gaussian_tables
 from maevid.codec.entropy.kernels import Kernels
-from maevid.codec.entropy.trellis import NEXT, STATES, levels, tables_in_turn
+from maevid.codec.entropy.trellis import NEXT, STATES, levels
 from maevid.errors import DamagedError
 
 TABLES = gaussian_tables(np.geomspace(0.2, 8, 5 * STATES), tail=2.0**-8)

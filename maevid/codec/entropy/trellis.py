@@ -14,24 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maevid.codec.entropy.tables import IndexArray, Int32Array
+from maevid.codec.entropy.tables import Int32Array
 
 NEXT = np.array([[0, 1], [3, 2], [5, 4], [6, 7], [1, 0], [2, 3], [4, 5], [7, 6]], np.uint8)
 """The state after an even and after an odd symbol in each state, (8, 2)."""
 
 
 STATES = len(NEXT)
-
-
-def tables_in_turn(symbols: Int32Array, indexes: IndexArray, apart: int) -> IndexArray:
-    """The table of each symbol, int16[n]: ``indexes`` names that in state 0, each state's lies ``apart`` further."""
-    states, state = np.empty(len(symbols), np.int16), 0
-    following = NEXT.tolist()
-    for place, odd in enumerate((symbols & 1).tolist()):
-        states[place] = state
-        state = following[state][odd]
-    chosen: IndexArray = indexes + np.int16(apart) * states
-    return chosen
 
 
 def levels(symbols: Int32Array, second: npt.NDArray[np.integer[Any]]) -> Int32Array:
