@@ -42,6 +42,17 @@ SHA256 = {
         "golden.safetensors": "087675a79b90ed2fa75561b8a92e43a9692a2070697bce6615bf7169967b8668",
         "picture.npz": "f83d64fc10d1633615368a643a4dffa902c4fcc5a61d560643aebb0e24a5ea5b",
     },
+    "mae-3": {
+        "17x33-0.packet": "bc814335f1aa0ea4fae109a88daafcc58a17b4721e6b3a0dabdc1bcf48ba5a73",
+        "1x1-255.packet": "522bbcf811ca40a101ede3b475b6fc22d69c08f61e95b858f49029c26934e771",
+        "64x48-128.packet": "14c75c50706e3d36731c9473950c1ca12b9f5185731a0b979f0c94aa85516c32",
+        "64x48-255.packet": "e23302801c84fa866d71ca3b9cfcb5fb61f373961ec23ef36c9bb9ba5d4afa63",
+        "70x50-190.packet": "45f94fb078a6a954d6af28fec9457f8a4ca153cf0ba15100fc5e62fbde5cea04",
+        "clip.mkv": "7bab81fb50d813882a83bbe9e4b4452e55894e38835362c08915284af123b305",
+        "facts.json": "e06e682fc61fb2a73ddaa65031d2f36433b8d79a48c2b8e676513160692a31ec",
+        "golden.safetensors": "4a53f54ea6b09b43e31c7f91b93d845d2402850190e2c4209f8d441873acdf98",
+        "picture.npz": "d581ae87e58d993bcd4e9bd32c2dbffa0776298a6c8d8505863f0f48d4fec8f5",
+    },
 }
 FACTS = {name: json.loads((GOLDEN / name / "facts.json").read_text()) for name in SHA256}
 PACKETS = sorted(name for name in SHA256["mae"] if name.endswith(".packet"))

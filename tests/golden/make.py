@@ -1,4 +1,4 @@
-"""Made tests/golden/mae and mae-2, once: `python tests/golden/make.py FOLDER`. See README.md here first."""
+"""Made tests/golden/mae, mae-2 and mae-3, each once: `python tests/golden/make.py FOLDER`. See README.md here first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 import maevid
-from maevid.codec.entropy import gaussian_tables
+from maevid.codec.entropy import FrequencyTables, gaussian_tables
+from maevid.codec.entropy.trellis import STATES
 from maevid.codec.interface import CodecOptions
 from maevid.codec.mae import MaeCodec
 from maevid.model.autoencoder import ModulatedAutoencoder
@@ -29,6 +30,17 @@ TINY = ModelConfig(
 CONFIGS = {
     "mae": TINY,
     "mae-2": replace(TINY, name="golden-2", units="quantiser", width_16=4, activation_bits=9, lambda_max=2.0),
+    "mae-3": replace(
+        TINY,
+        name="golden-3",
+        units="quantiser",
+        width_16=4,
+        activation_bits=9,
+        mean_bits=6,
+        lambda_max=2.0,
+        lapped=True,
+        trellis=True,
+    ),
 }
 CASES = ((1, 1, 255), (17, 33, 0), (64, 48, 128), (64, 48, 255), (70, 50, 190))
 
@@ -44,8 +56,13 @@ def tiny_checkpoint(config: ModelConfig) -> Checkpoint:
         model.entropy.hyper_index.uniform_(5, 40)
     made = Checkpoint.from_model(model)
     scales = scale_of_index(torch.arange(SCALES, dtype=torch.float64)).clamp_max(6).numpy()
-    tables = gaussian_tables(scales, tail=2.0**-8).to_arrays()
-    return Checkpoint(config, made.arrays | {f"tables.{k}": v for k, v in tables.items()}, {"steps": "0"})
+    tables = gaussian_tables(scales, tail=2.0**-8)
+    if config.trellis:
+        # Of every state others, so that a wrong one is noticed.
+        states = (gaussian_tables(scales * 2 ** (state / 8), tail=2.0**-8) for state in range(STATES))
+        tables = FrequencyTables.joined(tables, *states)
+    named = {f"tables.{k}": v for k, v in tables.to_arrays().items()}
+    return Checkpoint(config, made.arrays | named, {"steps": "0"})
 
 
 def picture(width: int, height: int, number: int = 0) -> Frame:
