@@ -19,6 +19,7 @@ import torch
 from maevid.codec.entropy import FrequencyTables, gaussian_tables, second_gaussian_tables
 from maevid.codec.entropy.tables import Int32Array
 from maevid.codec.entropy.trellis import NEXT, STATES, levels
+from maevid.model.fused import available
 from maevid.model.prior import SCALES, SYMBOL_LIMIT, scale_of_index
 
 STEP = 1.5
@@ -88,9 +89,7 @@ def restored(symbols: Int32Array, states: npt.NDArray[np.integer[Any]]) -> Float
 
 
 def _compiled() -> Any:
-    from maevid.model import fused
-
-    if not fused.available():
+    if not available():
         return None
     from maevid.model.fused.trellis_loops import search
 

@@ -17,7 +17,8 @@ def available() -> bool:
         import maevid.model.fused.entropy_loops
         import maevid.model.fused.filter_loops
         import maevid.model.fused.laps
-        import maevid.model.fused.planes  # noqa: F401
+        import maevid.model.fused.planes
+        import maevid.model.fused.trellis_loops  # noqa: F401
     # Numba refuses an unknown NumPy, Python or processor with errors of many classes; coding must go on.
     except Exception as reason:
         logging.getLogger(__name__).warning(
