@@ -131,9 +131,9 @@ class MaevidModel(CompressionModel):  # type: ignore[misc]
             bits = np.where(coded, bits.reshape(which.shape), 0.0)
             return torch.from_numpy(np.exp2(-bits)).to(x.device, torch.float32)
 
-        index = found.scale_index.cpu().numpy().astype(np.int16)
+        coded_with = found.tables.cpu().numpy().astype(np.int16)
         hyper = np.broadcast_to(network.hyper_table[rate_index][None, :, None, None], found.hyper.shape)
-        likelihoods = {"y": likelihood(found.symbols, index, index >= SKIP_BELOW)}
+        likelihoods = {"y": likelihood(found.symbols, coded_with, coded_with >= SKIP_BELOW)}
         if found.hyper.numel():
             likelihoods["z"] = likelihood(found.hyper, hyper, np.array(True))
         return {
