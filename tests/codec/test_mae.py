@@ -47,8 +47,8 @@ def test_more_rate_gives_less_distortion_at_all_256_indices(
 ) -> None:
     """The mean of two pictures goes forward with every second index, in bfloat16 with every third (of the 254 pairs two
     apart one strays by 0.1 % in distortion). One picture does with every fourth; a single index, 3 % of λ, may not
-    stray by more than another sequence of symbols does. In bfloat16 that is more at the lowest indices, and samples are half a level apart where they are brightest and darkest: ½²/12 of squared error,
-    which shows beyond 45 dB."""
+    stray by more than another sequence of symbols does. In bfloat16 that is more at the lowest indices, and samples
+    are half a level apart where they are brightest and darkest: ½²/12 of squared error, which shows beyond 45 dB."""
     mae = open_mae(CodecOptions(device="cpu", precision=precision))
     with VideoReader(bunny) as reader:
         frames = [hall_frames[3], next(islice(reader, 3, None))]
