@@ -225,7 +225,8 @@ class Network:
                 scales = index[row].take(at)
                 best, states = search(deviations[row].take(at), scales)
                 symbols[row].put(at, best)
-                tables[row].put(at, scales + np.int16(FIRST_TABLE) + states * np.int16(APART))
+                # Widened first: NumPy 1 would add and multiply in eight bits.
+                tables[row].put(at, scales.astype(np.int16) + FIRST_TABLE + states.astype(np.int16) * APART)
                 found[row].put(at, restored(best, states))
             decoded = self.restore(mean, found, decoded)
         assert decoded is not None
