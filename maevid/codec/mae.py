@@ -70,7 +70,7 @@ class MaeCodec(FrameCodec):
         self.sha256 = checkpoint.sha256
         self.identity = bytes.fromhex(checkpoint.sha256[:8])
         self.network = Network(checkpoint, choose_placement(options.device, options.precision))
-        self.tables = checkpoint.tables()
+        self.tables = self.network.tables
         post_filter = self.network.post_filter
         self._adjuster = None
         if options.effort and post_filter is not None:

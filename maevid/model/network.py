@@ -17,7 +17,7 @@ from maevid.model.checkpoint import Checkpoint
 from maevid.model.config import RATE_INDICES
 from maevid.model.device import Placement
 from maevid.model.factorized import FactorizedModel
-from maevid.model.passes import coded_places, pass_masks
+from maevid.model.passes import pass_masks
 from maevid.model.post_filter import NOT_ADJUSTED, Adjustments
 from maevid.model.prior import (
     HYPER_FACTOR,
@@ -31,11 +31,14 @@ from maevid.model.prior import (
 from maevid.model.quantiser import OFFSETS, rounding_offsets
 from maevid.model.representation import CHROMA_STEP, LUMA_STEP
 from maevid.model.transforms import ALIGNMENT, Analysis, Gains, Synthesis
-from maevid.model.trellis import APART, FIRST_TABLE, Search, restored
+from maevid.model.trellis import Search
 from maevid.video.frame import Plane
 
 if TYPE_CHECKING:
     from maevid.model.fused.entropy import FusedEntropy
+
+Rounding = Callable[[Tensor, Tensor, Conditions], tuple[Tensor, Tensor, Tensor]]
+"""Of unrounded latents, features and conditions: symbols, their tables and decoded latents."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ class Network:
         self.model.requires_grad_(False)
         self.two_passes = self.model.entropy.two_passes
         self.post_filter = checkpoint.post_filter
-        self._costs = trellis.costs_of(checkpoint.tables()) if self.config.trellis else None
+        self.tables = checkpoint.tables()
+        self._costs = trellis.costs_of(self.tables) if self.config.trellis else None
         self._analysis: Callable[[Tensor, Gains], Tensor] = self._analyse_unfused
         self._hyper_analysis: Callable[[Tensor, Gains], Tensor] = self.model.hyper_analysis
         self._synthesis: Callable[[Tensor, Gains], Tensor] = self.model.synthesise
@@ -85,6 +89,7 @@ class Network:
         self.fused = placement.device.type == "cpu" and fused.available()
         if self.fused:
             self._fuse()
+        self._rounding = self.rounding()
         stored = checkpoint.conditions()
         self._conditions = Conditions(
             **{f.name: getattr(stored, f.name).to(placement.device) for f in fields(stored)}
@@ -174,33 +179,35 @@ class Network:
 
     def quantise(self, latents: Tensor, rate_indices: Tensor) -> Quantised:
         """Round latents pass by pass around the means that the decoder will have."""
-        return self.quantiser(latents, rate_indices)(latents)
+        return self.quantiser(latents, rate_indices, self._rounding)(latents)
 
-    @torch.inference_mode()
-    def quantiser(
-        self, latents: Tensor, rate_indices: Tensor, rate_weight: float | None = None
-    ) -> Callable[[Tensor], Quantised]:
-        """What quantises latents with the hyper-latents that these have, again and again.
+    def rounding(self, rate_weight: float | None = None) -> Rounding:
+        """How :meth:`quantiser` chooses symbols.
 
         ``rate_weight`` is µ of :mod:`maevid.model.quantiser` or :mod:`maevid.model.trellis`, whose own is the default.
         """
+        if self._costs is not None:
+            search = Search(self._costs, trellis.RATE_WEIGHT if rate_weight is None else rate_weight)
+            return partial(self._quantise_in_turn, search=search)
+        offsets = OFFSETS if rate_weight is None else rounding_offsets(rate_weight)
+        return partial(self._quantise, offsets=offsets)
+
+    @torch.inference_mode()
+    def quantiser(
+        self, latents: Tensor, rate_indices: Tensor, rounding: Rounding
+    ) -> Callable[[Tensor], Quantised]:
+        """What quantises latents with the hyper-latents that these have, again and again."""
         with self.autocast():
             z = self._hyper_analysis(latents, self.gains(rate_indices))
         z = torch.round(z).clamp(-HYPER_LIMIT, HYPER_LIMIT)
         hyper, conditions = z.to(torch.int32), self.conditions(rate_indices)
         with self._exactly():
             features = self._entropy.features(z, conditions, *latents.shape[-2:])
-        if self._costs is not None:
-            search = Search(self._costs, trellis.RATE_WEIGHT if rate_weight is None else rate_weight)
-            run = partial(self._quantise_in_turn, search=search)
-        else:
-            offsets = OFFSETS if rate_weight is None else rounding_offsets(rate_weight)
-            run = partial(self._quantise, offsets=offsets)
 
         @torch.inference_mode()
         def rounded(latents: Tensor) -> Quantised:
             with self._exactly():
-                return Quantised(hyper, *run(latents, features, conditions))
+                return Quantised(hyper, *rounding(latents, features, conditions))
 
         return rounded
 
@@ -219,16 +226,12 @@ class Network:
             else:
                 mean, index = self.second(features, decoded, conditions)
             deviations = self._deviations(mean, latents, second=decoded is not None).cpu().numpy()
-            found = np.zeros(latents.shape, np.float32)
+            restored = np.zeros(latents.shape, np.float32)
             for row in range(len(latents)):
-                at = coded_places(which, index[row])
-                scales = index[row].take(at)
-                best, states = search(deviations[row].take(at), scales)
-                symbols[row].put(at, best)
-                # Widened first: NumPy 1 would add and multiply in eight bits.
-                tables[row].put(at, scales.astype(np.int16) + FIRST_TABLE + states.astype(np.int16) * APART)
-                found[row].put(at, restored(best, states))
-            decoded = self.restore(mean, found, decoded)
+                found = search.in_pass(which, deviations[row], index[row], restored[row])
+                symbols[row].put(found.at, found.symbols)
+                tables[row].put(found.at, found.tables)
+            decoded = self.restore(mean, restored, decoded)
         assert decoded is not None
         return torch.from_numpy(symbols), torch.from_numpy(tables), decoded
 

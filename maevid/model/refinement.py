@@ -45,7 +45,7 @@ class Refinement:
             raise ModelError(f"model {network.config.name} cannot be refined: leave out --effort")
         self.network, self.rounds, self.adjuster = network, rounds, adjuster
         self._synthesis = model.synthesis
-        self._rate_weight = TRELLIS_RATE_WEIGHT if network.config.trellis else RATE_WEIGHT
+        self._rounding = network.rounding(TRELLIS_RATE_WEIGHT if network.config.trellis else RATE_WEIGHT)
         self._weights = model.representation.weights(network.config.plane_weights)[:, None, None].to(
             network.placement.device
         )
@@ -61,7 +61,7 @@ class Refinement:
         strength = pull[:, None, None, None] * self._weights
         originals = network.whole(source - 0.5, rate_indices)
         adjustments = [NOT_ADJUSTED] * len(lambdas)
-        latents, rounded = first, network.quantiser(first, rate_indices, self._rate_weight)
+        latents, rounded = first, network.quantiser(first, rate_indices, self._rounding)
         for number in range(self.rounds):
             found = rounded(latents).latents.float()
             with network.autocast():

@@ -10,6 +10,7 @@ the latents, of the 1.53 that any quantiser could gain; µ as in :mod:`maevid.mo
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ import torch
 
 from maevid.codec.entropy import FrequencyTables, gaussian_tables, second_gaussian_tables
 from maevid.codec.entropy.tables import Int32Array
-from maevid.codec.entropy.trellis import NEXT, STATES, levels
+from maevid.codec.entropy.trellis import BEFORE, ODD, STATES, levels
 from maevid.model.fused import available
+from maevid.model.passes import Mask, coded_places
 from maevid.model.prior import SCALES, SYMBOL_LIMIT, scale_of_index
 
 STEP = 1.5
@@ -47,20 +49,37 @@ def trellis_tables(scales: npt.NDArray[np.floating[Any]]) -> FrequencyTables:
 
 def costs_of(tables: FrequencyTables) -> Floats:
     """Bits of symbols 0..24 of each scale index in each state, (SCALES, 25, 8), the mean of both signs."""
-    sizes = np.arange(COSTED + 1, dtype=np.int32)
-    bits = np.empty((SCALES, len(sizes), STATES), np.float32)
-    for index, state in np.ndindex(SCALES, STATES):
-        which = np.full(len(sizes), FIRST_TABLE + APART * state + index)
-        of_sign = [
-            tables.entry_bits[tables.entries(sign * sizes, which)[0]] for sign in (np.int32(1), np.int32(-1))
-        ]
-        bits[index, :, state] = (of_sign[0] + of_sign[1]) / 2
+    shape = SCALES, COSTED + 1, STATES
+    index, sizes, states = (each.ravel() for each in np.indices(shape, np.int32))
+    which = FIRST_TABLE + APART * states + index
+    above, below = (tables.entry_bits[tables.entries(each, which)[0]] for each in (sizes, -sizes))
+    bits: Floats = ((above + below) / 2).astype(np.float32).reshape(shape)
     return bits
 
 
 def gaussian_costs() -> Floats:
     """:func:`costs_of` normal distributions, for training."""
     return costs_of(trellis_tables(scale_of_index(torch.arange(SCALES, dtype=torch.float64)).numpy()))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Of one picture and pass where symbols are coded, ``at`` (n,) in the flattened latents, and of these places scale
+    indices, symbols and states."""
+
+    at: npt.NDArray[np.intp]
+    scales: Bytes
+    symbols: Int32Array
+    states: Bytes
+
+    @property
+    def tables(self) -> npt.NDArray[np.int16]:
+        """Of the symbols (n,)."""
+        # Widened first: NumPy 1 would add and multiply in eight bits.
+        tables: npt.NDArray[np.int16] = (
+            self.scales.astype(np.int16) + FIRST_TABLE + self.states.astype(np.int16) * APART
+        )
+        return tables
 
 
 class Search:
@@ -82,6 +101,18 @@ class Search:
         self._run(deviations, index, self._costs, self._means, symbols, states)
         return symbols, states
 
+    def in_pass(self, which: Mask, deviations: Floats, index: Bytes, decoded: Floats) -> Found:
+        """The best symbols of the latents of one picture that a pass codes (:mod:`maevid.model.passes`).
+
+        ``deviations`` and scale indices ``index`` (C, h, w) are right where ``which`` is. Into ``decoded``, as large
+        and contiguous, go the deviations that a decoder gets.
+        """
+        at = coded_places(which, index)
+        scales = index.take(at)
+        symbols, states = self(deviations.take(at), scales)
+        decoded.put(at, restored(symbols, states))
+        return Found(at, scales, symbols, states)
+
 
 def restored(symbols: Int32Array, states: npt.NDArray[np.integer[Any]]) -> Floats:
     """Deviations from the means, float32[n], multiples of 0.75, that symbols coded in ``states`` stand for."""
@@ -100,24 +131,21 @@ def _interpreted(
     x: Floats, index: Bytes, costs: Floats, means: Floats, symbols: Int32Array, states: Bytes
 ) -> None:
     """Fill ``symbols`` and ``states``: the loops of :mod:`maevid.model.fused.trellis_loops`."""
-    before: list[list[tuple[int, int]]] = [[] for _ in range(STATES)]
-    for state, parity in np.ndindex(STATES, 2):
-        before[NEXT[state, parity]].append((state, parity))
-    origin, odd = np.array(before).transpose(2, 0, 1)
     best, error = _branches(np.minimum(np.abs(x), np.float32(SYMBOL_LIMIT)), index, means)
     total = np.full(STATES, FAR, np.float32)
     total[0] = 0
     came = np.empty((len(x), STATES), np.intp)
     for place in range(len(x)):
-        chosen = best[place][origin % 2, odd]
-        bits = costs[index[place], np.minimum(chosen, COSTED), origin]
-        ways = total[origin] + (error[place][origin % 2, odd] + bits)
+        chosen = best[place][BEFORE % 2, ODD]
+        bits = costs[index[place], np.minimum(chosen, COSTED), BEFORE]
+        ways = total[BEFORE] + (error[place][BEFORE % 2, ODD] + bits)
         came[place] = ways[:, 1] < ways[:, 0]
         total = ways.min(1)
         total -= total.min()
     state = int(total.argmin())
     for place in range(len(x) - 1, -1, -1):
-        state, parity = before[state][came[place, state]]
+        way = came[place, state]
+        parity, state = ODD[state, way], int(BEFORE[state, way])
         states[place] = state
         symbols[place] = math.copysign(1, x[place]) * best[place, state % 2, parity]
 

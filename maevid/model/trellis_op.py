@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maevid.model.passes import coded_places, pass_masks
+from maevid.model.passes import pass_masks
 from maevid.model.prior import SCALES
-from maevid.model.trellis import COSTED, Search, gaussian_costs, restored
+from maevid.model.trellis import COSTED, Search, gaussian_costs
 
 
 @torch.library.custom_op("maevid::trellis_search", mutates_args=())
@@ -25,16 +25,14 @@ def trellis_search(
     search, costs = _search()
     index = scale_index.round().clamp(0, SCALES - 1).to("cpu", torch.uint8).contiguous().numpy()
     values = deviations.to("cpu", torch.float32).contiguous().numpy()
-    found, bits = np.zeros(values.shape, np.float32), np.zeros(len(values), np.float32)
+    decoded, bits = np.zeros(values.shape, np.float32), np.zeros(len(values), np.float32)
     which = pass_masks(*values.shape[1:], passes == 2)[number]
     for row in range(len(values)):
-        at = coded_places(which, index[row])
-        scales = index[row].take(at)
-        symbols, states = search(values[row].take(at), scales)
-        found[row].put(at, restored(symbols, states))
+        found = search.in_pass(which, values[row], index[row], decoded[row])
         if counted:
-            bits[row] = costs[scales, np.minimum(np.abs(symbols), COSTED), states].sum(dtype=np.float64)
-    out = torch.from_numpy(found).contiguous(memory_format=torch.channels_last)
+            each = costs[found.scales, np.minimum(np.abs(found.symbols), COSTED), found.states]
+            bits[row] = each.sum(dtype=np.float64)
+    out = torch.from_numpy(decoded).contiguous(memory_format=torch.channels_last)
     return out.to(deviations.device), torch.from_numpy(bits).to(deviations.device)
 
 

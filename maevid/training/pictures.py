@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import torch
 from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
+from maevid.atomic import atomic_output
 from maevid.errors import InputError
 from maevid.training.footage import FRAMES_A_CLIP, VIDEO_SUFFIXES, planes_of, sample_frames
 from maevid.training.recoded import GRID, recoded
@@ -218,18 +218,15 @@ def _screens(count: int) -> Iterator[tuple[str, list[npt.NDArray[np.uint8]]]]:
 def _unpack(files: Sequence[Path], data: Path, index: Path, *, made: bool) -> None:
     data.parent.mkdir(parents=True, exist_ok=True)
     entries, offset = [], 0
-    # Of this process: another may be making the same.
-    partial = data.with_suffix(f".{os.getpid()}.part")
     pictures = chain.from_iterable(_decoded(file, made=made) for file in files)
     screens = _screens(len(files) // _FILES_A_SCREEN if made else 0)
-    with partial.open("wb") as out:
+    # Another process may be making the same.
+    with atomic_output(data) as partial, partial.open("wb") as out:
         for name, planes in chain(pictures, screens):
             height, width = planes[0].shape
             for plane in planes:
                 out.write(plane.tobytes())
             entries.append({"name": name, "offset": offset, "width": width, "height": height})
             offset += sum(plane.size for plane in planes)
-    os.replace(partial, data)
-    partial_index = index.with_suffix(f".json.{os.getpid()}.part")
-    partial_index.write_text(json.dumps(entries))
-    os.replace(partial_index, index)
+    with atomic_output(index) as partial:
+        partial.write_text(json.dumps(entries))

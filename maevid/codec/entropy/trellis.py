@@ -18,9 +18,14 @@ from maevid.codec.entropy.tables import Int32Array
 
 NEXT = np.array([[0, 1], [3, 2], [5, 4], [6, 7], [1, 0], [2, 3], [4, 5], [7, 6]], np.uint8)
 """The state after an even and after an odd symbol in each state, (8, 2)."""
+NEXT.setflags(write=False)
 
 
 STATES = len(NEXT)
+BEFORE, ODD = (
+    np.array([np.argwhere(state == NEXT) for state in range(STATES)], np.uint8).transpose(2, 0, 1).copy()
+)
+"""Of each state the two before it, (8, 2), and whether the symbol between is odd, (8, 2)."""
 
 
 def levels(symbols: Int32Array, second: npt.NDArray[np.integer[Any]]) -> Int32Array:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maevid.codec.entropy.trellis import BEFORE, ODD
 from maevid.jit import loop, numba, readable, types
 from maevid.model.prior import SYMBOL_LIMIT
 from maevid.model.trellis import COSTED, FAR, INVERSE, STEP
@@ -16,9 +17,6 @@ Bytes = npt.NDArray[np.uint8]
 
 _F = np.float32
 _LIMIT, _HALF, _HALF_STEP, _ZERO = _F(SYMBOL_LIMIT), _F(0.5), _F(STEP / 2), _F(0)
-# Of each state the two before it, in the order of the comparisons below, and whether the symbol between is odd.
-_BEFORE = np.array([[0, 4], [0, 4], [1, 5], [1, 5], [2, 6], [2, 6], [3, 7], [3, 7]], np.uint8)
-_ODD = np.array([[0, 1], [1, 0], [1, 0], [0, 1], [1, 0], [0, 1], [0, 1], [1, 0]], np.uint8)
 
 
 def _branches(size: Any, quantiser: int, means: Floats, index: int) -> tuple[Any, Any, Any, Any]:
@@ -55,7 +53,7 @@ def _search(
         k, even, m, odd = _branches(size, 0, means, which)
         best[i, 0], best[i, 1] = k, m
         k, m = min(k, COSTED), min(m, COSTED)
-        # Written out: the eight sums stay in registers.
+        # BEFORE and ODD written out: the eight sums stay in registers.
         s0, o0 = t0 + (even + costs[which, k, 0]), t4 + (odd + costs[which, m, 4])
         s1, o1 = t0 + (odd + costs[which, m, 0]), t4 + (even + costs[which, k, 4])
         s4, o4 = t2 + (odd + costs[which, m, 2]), t6 + (even + costs[which, k, 6])
@@ -85,8 +83,8 @@ def _search(
     state = np.argmin(np.array([t0, t1, t2, t3, t4, t5, t6, t7]))
     for i in range(count - 1, -1, -1):
         way = came[i] >> np.uint8(state) & 1
-        odd_one = _ODD[state, way]
-        state = _BEFORE[state, way]
+        odd_one = ODD[state, way]
+        state = BEFORE[state, way]
         symbol = best[i, 2 * (state & 1) + odd_one]
         symbols[i] = symbol if x[i] >= 0 else -symbol
         states[i] = state
